@@ -1,0 +1,37 @@
+"""The errors of the service. The message is one sentence with the name, the place (file and line) and the value."""
+
+
+class NewsletterError(Exception):
+    """Anything that stops a command; its text is shown to the operator after `error: `."""
+
+
+class ConfigError(NewsletterError):
+    """A setting, or a file that a setting names, is missing or wrong."""
+
+
+class BriefError(NewsletterError):
+    """A brief cannot be read, holds no story, or cannot be published as it is."""
+
+
+class SourceError(NewsletterError):
+    """A folder or feed that should hold briefs cannot be read."""
+
+
+class TemplateError(NewsletterError):
+    """A template does not compile or names something that does not exist; carries file and line."""
+
+
+class TokenError(NewsletterError):
+    """A link's token is forged, expired or made for another purpose."""
+
+
+class ImportRowError(NewsletterError):
+    """One row of a subscriber list is wrong; the import names it and goes on."""
+
+
+class TransportError(NewsletterError):
+    """The relay cannot be reached or refuses us; nothing is counted against any delivery."""
+
+
+class StoreError(NewsletterError):
+    """The database cannot be opened, is newer than the program, is read-only or full, or knows no such row."""
