@@ -1,0 +1,69 @@
+# Everything a fresh machine needs is Python 3.11 or later (with its venv module) and make; `make` alone lists the verbs.
+# Set-up is part of each verb: .venv is built from requirements.lock, and again only when that file or pyproject.toml changes.
+
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_NO_INPUT = 1
+
+# A checkout that was moved, or a Python that was replaced, leaves a .venv that cannot work: build it anew.
+ifneq ($(wildcard .venv/.locked),)
+ifneq ($(shell cat .venv/.locked; $(BIN)/python -c '' 2>/dev/null && echo works),$(CURDIR) works)
+$(shell rm -f .venv/.locked)
+endif
+endif
+
+.PHONY: help install demo test check bench lock clean
+
+help:
+	@echo 'make install   build .venv; .venv/bin/newsletter is then the command line'
+	@echo 'make demo      the main job on embedded parts: briefs in, mails out, books closed'
+	@echo 'make test      all tests, and the coverage gate'
+	@echo 'make check     linter, format, types, import floors, lock file'
+	@echo 'make bench     the benchmarks'
+	@echo 'make lock      pin the dependencies anew, after a change in pyproject.toml (needs uv; LOCKFLAGS=--upgrade for newer ones)'
+	@echo 'make clean     remove everything that make made'
+
+install: .venv/.installed
+
+.venv/.locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: $(PYTHON) is not Python 3.11 or later; name one, as in: make install PYTHON=python3.12' >&2; exit 1; }
+	@echo 'setting up .venv (once, about a minute)'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@echo '$(CURDIR)' > $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	@$(BIN)/newsletter demo
+
+# 95 % of all branches is demanded by pyproject.toml; the pure core is small enough for all of them.
+test: install
+	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/coverage report --include='newsletter/core/*' --fail-under=100
+
+check: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pip check
+	@! grep -nE '(https?|file):' requirements.lock || { echo 'error: requirements.lock names an address' >&2; exit 1; }
+
+bench: install
+	@set -e; for file in benchmarks/[!_]*.py; do \
+	  if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file"; else echo 'there are no benchmarks yet'; fi; \
+	done
+
+lock:
+	$(UV) pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --all-extras --group dev $(LOCKFLAGS) --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv dist demo .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find newsletter tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
