@@ -63,6 +63,10 @@ class SubscriberState(StrEnum):
     UNSUBSCRIBED = "unsubscribed"
 
 
+Key = tuple[int, int]
+"""(issue, subscriber): what a delivery is named by."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Topic:
     """A subject a subscriber may choose. `keywords` are words or phrases; one in capitals matches only so."""

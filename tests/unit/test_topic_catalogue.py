@@ -4,7 +4,7 @@ import pytest
 
 from newsletter.core.errors import ConfigError
 from newsletter.core.model import Topic
-from newsletter.core.topic_catalogue import parse_catalogue
+from newsletter.core.topics.catalogue import parse_catalogue
 
 KEYS = "a topic has name, description, parent, keywords, sections, languages"
 GOOD = """

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.core.model import Block, BlockKind, Span, Story, Topic
-from newsletter.core.topic_keywords import TEXT_CHARACTERS, Form, KeywordFinder, compile_keyword, cut_opening
-from newsletter.core.topic_words import normalise, primary_language, split_words, stem_word
+from newsletter.core.topics.keywords import TEXT_CHARACTERS, Form, KeywordFinder, compile_keyword, cut_opening
+from newsletter.core.topics.words import normalise, primary_language, split_words, stem_word
 
 
 def fires(keyword: str, title: str, language: str = "en") -> bool:

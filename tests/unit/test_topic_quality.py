@@ -7,9 +7,9 @@ import pytest
 
 from newsletter.core.errors import ConfigError
 from newsletter.core.model import Block, BlockKind, Brief, Span, Story, Topic, fold
-from newsletter.core.topic_catalogue import parse_catalogue
-from newsletter.core.topic_quality import SharedKeyword, lint_catalogue, parse_labels, score_labels
-from newsletter.core.topics import TopicMatcher
+from newsletter.core.topics.catalogue import parse_catalogue
+from newsletter.core.topics.matcher import TopicMatcher
+from newsletter.core.topics.quality import SharedKeyword, lint_catalogue, parse_labels, score_labels
 
 ROOT = Path(__file__).parents[2]
 LABELLED = ROOT.parent / "shared" / "data" / "topics"

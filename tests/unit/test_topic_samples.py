@@ -10,8 +10,8 @@ from newsletter.core.brief import parse_brief
 from newsletter.core.errors import ImportRowError
 from newsletter.core.model import Brief, Topic
 from newsletter.core.preferences import PersonRow, parse_row
-from newsletter.core.topic_catalogue import parse_catalogue
-from newsletter.core.topics import TopicMatcher, warn_unknown_topics
+from newsletter.core.topics.catalogue import parse_catalogue
+from newsletter.core.topics.matcher import TopicMatcher, warn_unknown_topics
 
 ROOT = Path(__file__).parents[2]
 BRIEFS = sorted(path.stem for path in (ROOT / "briefs").glob("*.md"))

@@ -18,7 +18,7 @@ from newsletter.core.model import (
     Topic,
     TopicMatch,
 )
-from newsletter.core.topics import EVIDENCE_LIMIT, TopicMatcher, warn_unknown_topics
+from newsletter.core.topics.matcher import EVIDENCE_LIMIT, TopicMatcher, warn_unknown_topics
 
 
 def make_catalogue(*topics: Topic) -> Catalogue:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from newsletter.core.errors import ConfigError
 from newsletter.core.model import Topic
-from newsletter.core.topic_words import primary_language
+from newsletter.core.topics.words import primary_language
 
 _TEXTS = ("name", "description", "parent")
 _LISTS = ("keywords", "sections", "languages")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from newsletter.core.errors import ConfigError
 from newsletter.core.model import Brief, Catalogue, Story, fold
-from newsletter.core.topic_keywords import cut_opening, index_keywords
-from newsletter.core.topic_words import normalise, primary_language, split_words
-from newsletter.core.topics import TopicMatcher
+from newsletter.core.topics.keywords import cut_opening, index_keywords
+from newsletter.core.topics.matcher import TopicMatcher
+from newsletter.core.topics.words import normalise, primary_language, split_words
 
 MISSED_WORDS = 10
 SHORTEST_WORD = 4

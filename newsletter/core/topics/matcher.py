@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from newsletter.core.model import Brief, BriefWarning, Catalogue, Evidence, EvidenceSource, Story, TopicMatch, fold
-from newsletter.core.topic_keywords import KeywordFinder
-from newsletter.core.topic_words import primary_language
+from newsletter.core.topics.keywords import KeywordFinder
+from newsletter.core.topics.words import primary_language
 
 RELATIVE_CUT = 0.3
 """The share of the strongest topic's keyword score that another topic needs: a keyword in the text still counts beside

@@ -13,7 +13,7 @@ from itertools import repeat
 from ahocorasick_rs import AhoCorasick
 
 from newsletter.core.model import Evidence, EvidenceSource, Story, Topic
-from newsletter.core.topic_words import UNSPACED, normalise, primary_language, split_words, stem_word
+from newsletter.core.topics.words import UNSPACED, normalise, primary_language, split_words, stem_word
 
 TITLE_WEIGHT = 3.0
 TEXT_WEIGHT = 1.0

@@ -1,0 +1,1 @@
+"""Mails: from templates and stories to bytes ready for the wire. Compiled once, filled per person."""

@@ -1,0 +1,1 @@
+"""Topics: the catalogue, matching stories to it with the evidence kept, and how good it is."""
