@@ -1,0 +1,189 @@
+"""The protocol of one SMTP connection once aiosmtplib has made it: commands out, replies in, and what is still unsent.
+
+Knows no transaction. What it adds to a stream is one fact: whether all bytes of a body were handed to the system.
+"""
+
+import asyncio
+import re
+import unicodedata
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from newsletter.core.policy import Reply, parse_enhanced
+
+REPLY_OCTETS = 32_768
+"""A reply longer than this is none; the longest EHLO answers have about 1 KB."""
+
+TEXT_CHARACTERS = 1_000
+"""So much of a reply's text is kept for the log."""
+
+_REPLY_LINE = re.compile(r"[1-9][0-9]{2}(?: |$)")
+
+
+class LostError(Exception):
+    """The connection is of no more use; the message says why, without naming the relay."""
+
+
+class Wire(asyncio.Protocol):
+    """Takes over an open transport. Replies come one at a time; nothing is pipelined.
+
+    `handed` turns true at the moment the last byte of `write_body` leaves our own buffers for the system's.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.handed = False
+        self.lost: str | None = None
+        self._transport = transport
+        self._socket = _plain_transport(transport)
+        self._over_tls = transport.get_extra_info("sslcontext") is not None
+        self._paused = False
+        self._in_body = False
+        self._closed = False
+        self._buffer = bytearray()
+        self._lines: list[bytes] = []
+        self._replies: deque[Reply] = deque()
+        self._changed = asyncio.Event()
+        transport.set_protocol(self)
+        # pause_writing and resume_writing shall tell of the first and of the last unsent byte. asyncio's TLS transport
+        # pauses at >= high, the plain one at > high.
+        if self._over_tls:
+            transport.set_write_buffer_limits(high=1, low=0)
+        if not self._over_tls or self._socket is not transport:
+            self._socket.set_write_buffer_limits(high=0)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another command may be sent."""
+        return self.lost is None and not self._transport.is_closing()
+
+    async def execute(self, command: bytes, seconds: float) -> Reply:
+        """Send a command line and wait for its reply. Raises LostError."""
+        if self._replies or self._lines or self._buffer:
+            said = self._replies[0].text if self._replies else bytes(self._buffer).decode("ascii", "replace")
+            raise self._lose(f"the relay spoke out of turn: {said}")
+        if not self.is_open:
+            raise self._lose("the connection was lost")
+        self._transport.write(command + b"\r\n")
+        return await self.read_reply(seconds)
+
+    async def read_reply(self, seconds: float) -> Reply:
+        """The next reply. Raises LostError when none comes in time or the connection ends."""
+        try:
+            await self._until(lambda: bool(self._replies) or self.lost is not None, seconds)
+        except TimeoutError:
+            raise self._lose(f"no reply within {seconds:g} s") from None
+        if self._replies:
+            return self._replies.popleft()
+        raise self._lose("the connection was lost")
+
+    async def send_body(self, body: bytes, seconds: float) -> None:
+        """Write a body that is ready for the wire, and its final dot; return when it is handed over.
+
+        Returns too when the relay answers, or the connection ends, before that. Raises LostError when the relay takes
+        no byte within `seconds`.
+        """
+        if self._replies:
+            return
+        self._in_body = True
+        # Over TLS the dot is a record of its own, which waits in the TLS layer until the system took all before it.
+        for part in (body, b".\r\n") if self._over_tls else (body + b".\r\n",):
+            self._transport.write(part)
+        self.handed = not self._paused and not self._socket.is_closing()
+        while not self.handed and not self._replies and self.lost is None:
+            unsent = self._count_unsent()
+            try:
+                await self._until(lambda: self.handed or bool(self._replies) or self.lost is not None, seconds)
+            except TimeoutError:
+                if self._count_unsent() == unsent:
+                    raise self._lose(f"the relay stopped reading for {seconds:g} s") from None
+
+    def settle_body(self) -> None:
+        """The body has its reply: nothing is in doubt any more."""
+        self._in_body = self.handed = False
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once; what is still in our buffers never goes out."""
+        self.lost = self.lost or reason
+        self._in_body = False
+        self._transport.abort()
+        self._changed.set()
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Wait until the system's socket is closed. Raises TimeoutError."""
+        await self._until(lambda: self._closed, seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut what came into replies."""
+        self._buffer += data
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = rest
+        for line in lines:
+            self._lines.append(bytes(line))
+            if line[3:4] != b"-" or not line[:3].isdigit():
+                self._replies.append(_parse_reply(self._lines))
+                self._lines = []
+        if len(self._buffer) + sum(map(len, self._lines)) > REPLY_OCTETS:
+            self.abort("the relay's reply never ended")
+        self._changed.set()
+
+    def eof_received(self) -> None:
+        """The relay ended its side: drop the connection, since a mere close would first send what is still held."""
+        self.abort("the relay closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note why, unless that is known already."""
+        self.lost = self.lost or (f"the connection was lost: {exc}" if exc else "the relay closed the connection")
+        self._closed = True
+        self._changed.set()
+
+    def pause_writing(self) -> None:
+        """The system takes no more for now."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The system has taken everything."""
+        self._paused = False
+        self.handed = self.handed or self._in_body
+        self._changed.set()
+
+    async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
+        if is_so():
+            return
+        async with asyncio.timeout(seconds):
+            while not is_so():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _lose(self, reason: str) -> LostError:
+        self.abort(reason)
+        return LostError(self.lost)
+
+    def _count_unsent(self) -> int:
+        sizes = {id(t): t.get_write_buffer_size() for t in (self._transport, self._socket)}
+        return sum(sizes.values())
+
+
+def _plain_transport(transport: asyncio.Transport) -> asyncio.Transport:
+    """The transport below TLS. Only CPython's own names lead there; without them a loss counts as in doubt sooner."""
+    below: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return below if isinstance(below, asyncio.Transport) else transport
+
+
+def _parse_reply(lines: list[bytes]) -> Reply:
+    """A reply of one or more lines (RFC 5321 4.2.1); the code is the last line's, None where that is no reply."""
+    texts = [line.decode("utf-8", "replace").strip() for line in lines]
+    first, last = texts[0], texts[-1]
+    if not _REPLY_LINE.match(last):
+        return Reply(code=None, enhanced=None, text=_clean(" ".join(texts)))
+    enhanced = parse_enhanced(first[4:])
+    said = [text[4:].strip() for text in texts]
+    if enhanced:
+        said[1:] = [text.removeprefix(enhanced).strip() for text in said[1:]]
+    return Reply(code=int(last[:3]), enhanced=enhanced, text=_clean(" ".join(said)))
+
+
+def _clean(text: str) -> str:
+    """One line without control characters, which would reach the operator's terminal."""
+    kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text[: 2 * TEXT_CHARACTERS])
+    return " ".join(kept.split())[:TEXT_CHARACTERS]
