@@ -1,0 +1,117 @@
+"""Who gets which stories of an issue: decided per group of readers alike, never by a query per person.
+
+The window of a reader is what was published since they were last covered; `each` readers have only this issue.
+Pure: readers and stories come in as values, decisions go out; publish writes them down.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from newsletter.core.model import Exclusion
+from newsletter.core.schedule import last_boundary, parse_frequency
+
+EVERY_STORY = "*"
+WINDOW = timedelta(days=31)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowStory:
+    """A story as it stands in an issue. `story_id` is the same wherever the same story stands."""
+
+    id: int
+    issue_id: int
+    story_id: int
+    topics: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reader:
+    """What the plan must know of a subscriber; `since` is their last mail, or else their sign-up."""
+
+    id: int
+    topics: str
+    frequency: str
+    timezone: str
+    language: str
+    since: datetime
+    covered_issue_id: int
+    has_gap: bool
+    paused_until: datetime | None
+    suppressed: bool
+    lane: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Either an exclusion, or the stories (ids of WindowStory, newest issue first, each story once)."""
+
+    exclusion: Exclusion | None = None
+    stories: tuple[int, ...] = ()
+
+
+class Planner:
+    """Plans one issue. `window` holds the stories of the last 31 days, this issue's included, in any order."""
+
+    def __init__(self, *, issue_id: int, due_at: datetime, window: Iterable[WindowStory]) -> None:
+        self.issue_id = issue_id
+        self._due_at = due_at
+        self._window = sorted(window, key=lambda story: (-story.issue_id, story.id))
+        self._repeated = _find_repeated(self._window)
+        self._boundaries: dict[tuple[str, str], datetime | None] = {}
+        self._candidates: dict[tuple[str, int], tuple[WindowStory, ...]] = {}
+
+    def exclude(self, reader: Reader) -> Exclusion | None:
+        """The reason why this reader gets nothing of this issue whatever its stories are, the first that fits."""
+        if reader.suppressed:
+            return Exclusion.SUPPRESSED
+        if reader.paused_until is not None and reader.paused_until > self._due_at:
+            return Exclusion.PAUSED
+        boundary = self._boundary(reader.frequency, reader.timezone)
+        if boundary is not None and reader.since >= boundary:
+            return Exclusion.FREQUENCY
+        return None
+
+    def issues_to_check(self, reader: Reader) -> frozenset[int]:
+        """The earlier issues whose mails to this reader may hold a candidate story already; mostly none."""
+        candidates = self._candidates_of(reader)
+        again = {s.story_id for s in candidates if reader.has_gap or s.story_id in self._repeated}
+        return frozenset(s.issue_id for s in self._window if s.story_id in again and s.issue_id != self.issue_id)
+
+    def decide(self, reader: Reader, held: Collection[int] = ()) -> Decision:
+        """Decide for a reader whom `exclude` lets through; `held` are the story_ids their earlier mails hold."""
+        stories = tuple(s.id for s in self._candidates_of(reader) if s.story_id not in held)
+        return Decision(stories=stories) if stories else Decision(exclusion=Exclusion.NO_MATCHING_STORIES)
+
+    def _boundary(self, frequency: str, timezone: str) -> datetime | None:
+        key = (frequency, timezone)
+        if key not in self._boundaries:
+            self._boundaries[key] = last_boundary(parse_frequency(frequency), ZoneInfo(timezone), self._due_at)
+        return self._boundaries[key]
+
+    def _candidates_of(self, reader: Reader) -> tuple[WindowStory, ...]:
+        covered = self.issue_id - 1 if reader.frequency == "each" else reader.covered_issue_id
+        key = (reader.topics, covered)
+        if key not in self._candidates:
+            self._candidates[key] = tuple(_choose(self._window, reader.topics, covered))
+        return self._candidates[key]
+
+
+def _find_repeated(window: Iterable[WindowStory]) -> frozenset[int]:
+    carriers: dict[int, set[int]] = defaultdict(set)
+    for story in window:
+        carriers[story.story_id].add(story.issue_id)
+    return frozenset(story_id for story_id, issues in carriers.items() if len(issues) > 1)
+
+
+def _choose(window: Sequence[WindowStory], topics: str, covered_issue_id: int) -> Iterator[WindowStory]:
+    wanted = frozenset(filter(None, topics.split(";")))
+    seen: set[int] = set()
+    for story in window:
+        if story.issue_id <= covered_issue_id or story.story_id in seen:
+            continue
+        if topics == EVERY_STORY or not wanted.isdisjoint(story.topics):
+            seen.add(story.story_id)
+            yield story

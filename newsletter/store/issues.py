@@ -1,0 +1,268 @@
+"""Issues, their stories and editions: what was published, and what is needed to make its mails again."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from newsletter.core.errors import StoreError
+from newsletter.core.model import Brief, IssueState, Story
+from newsletter.core.plan import WindowStory
+from newsletter.store.schema import (
+    batches,
+    blobs,
+    briefs,
+    deliveries,
+    editions,
+    issue_stories,
+    issues,
+    renderings,
+    stories,
+    subscribers,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewStory:
+    """A story about to be published: its content as JSON, and the topics it has with the reasons, JSON-ready."""
+
+    story: Story
+    content: str
+    topics: Sequence[Mapping[str, Any]]
+
+
+def insert_ignoring(conn: Connection, table: Any) -> Any:
+    """An INSERT that leaves rows alone whose key is there already."""
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def find_issue(conn: Connection, number: int | None) -> Row[Any]:
+    """The issue of this number, or the latest where None; StoreError where there is none."""
+    query = issues.select().order_by(issues.c.id.desc()).limit(1)
+    row = conn.execute(query if number is None else query.where(issues.c.id == number)).first()
+    if row is None:
+        raise StoreError("no issue was published yet" if number is None else f"there is no issue {number}")
+    return row
+
+
+def list_issues(conn: Connection) -> Sequence[Row[Any]]:
+    """All issues, newest first."""
+    return conn.execute(issues.select().order_by(issues.c.id.desc())).all()
+
+
+def find_brief(conn: Connection, brief: Brief) -> Sequence[Row[Any]]:
+    """The rows of this brief (same name and date), newest first; more than one where it was reissued."""
+    query = briefs.select().where(briefs.c.name == brief.id, briefs.c.date == brief.date)
+    return conn.execute(query.order_by(briefs.c.id.desc())).all()
+
+
+def list_briefs(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
+    """The briefs that an issue was made of."""
+    return conn.execute(briefs.select().where(briefs.c.issue_id == issue_id).order_by(briefs.c.id)).all()
+
+
+def insert_issue(conn: Connection, brief: Brief, *, period: str, domain: str, now: datetime, due_at: datetime) -> int:
+    """Write a new issue of one brief in state `preparing`, its audience frozen now; returns its number."""
+    audience = conn.execute(select(func.coalesce(func.max(subscribers.c.id), 0))).scalar_one()
+    values = {
+        "period": period,
+        "title": brief.title,
+        "date": brief.date,
+        "language": brief.language,
+        "domain": domain,
+        "state": IssueState.PREPARING,
+        "created_at": now,
+        "due_at": due_at,
+        "audience_max_id": audience,
+    }
+    number = int(conn.execute(issues.insert().values(values).returning(issues.c.id)).scalar_one())
+    conn.execute(
+        briefs.insert().values(
+            name=brief.id, date=brief.date, digest=brief.digest, title=brief.title, source=brief.source, issue_id=number
+        )
+    )
+    return number
+
+
+def find_story(conn: Connection, story: Story) -> Row[Any] | None:
+    """The row of this story, wherever it stood before.
+
+    Two stories are one when their feed ids are equal, or their folded title and text both are; a title alone is
+    never enough.
+    """
+    same = []
+    if story.guid:
+        same.append(stories.c.guid == story.guid)
+    if story.text:
+        same.append(stories.c.content_key == story.content_key)
+    if not same:
+        return None
+    return conn.execute(stories.select().where(or_(*same)).order_by(stories.c.first_seen_at).limit(1)).first()
+
+
+def insert_story(conn: Connection, story: Story, now: datetime) -> int:
+    """Write down a story that was never seen before; returns its id."""
+    values = {"guid": story.guid, "content_key": story.content_key, "first_seen_at": now}
+    return int(conn.execute(stories.insert().values(values).returning(stories.c.id)).scalar_one())
+
+
+def insert_issue_story(conn: Connection, issue_id: int, position: int, story_id: int, new: NewStory) -> int:
+    """Write down a story as it stands in an issue; returns the id by which editions name it."""
+    values = {
+        "issue_id": issue_id,
+        "position": position,
+        "story_id": story_id,
+        "title": new.story.title,
+        "content_key": new.story.content_key,
+        "content": new.content,
+        "topics": json.dumps(new.topics, ensure_ascii=False),
+    }
+    return int(conn.execute(issue_stories.insert().values(values).returning(issue_stories.c.id)).scalar_one())
+
+
+def _stories() -> Select[Any]:
+    return select(issue_stories, issues.c.date, issues.c.language).join(issues, issues.c.id == issue_stories.c.issue_id)
+
+
+def list_stories(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
+    """The stories of an issue in their order, each with the issue's date and language."""
+    query = _stories().where(issue_stories.c.issue_id == issue_id)
+    return conn.execute(query.order_by(issue_stories.c.position)).all()
+
+
+def read_stories(conn: Connection, ids: Collection[int]) -> Sequence[Row[Any]]:
+    """These stories (ids of issue stories), in no order."""
+    return conn.execute(_stories().where(issue_stories.c.id.in_(ids))).all()
+
+
+def published_content_keys(conn: Connection, brief_rows: Iterable[Row[Any]]) -> set[str]:
+    """The content keys of all stories that earlier issues of a brief carried."""
+    query = select(issue_stories.c.content_key).where(
+        issue_stories.c.issue_id.in_([row.issue_id for row in brief_rows])
+    )
+    return set(conn.execute(query).scalars())
+
+
+def read_window(conn: Connection, issue_id: int, since: datetime) -> list[WindowStory]:
+    """The stories of this issue and of those published before it since then, cancelled ones aside."""
+    query = (
+        select(issue_stories.c.id, issue_stories.c.issue_id, issue_stories.c.story_id, issue_stories.c.topics)
+        .join(issues, issues.c.id == issue_stories.c.issue_id)
+        .where(
+            (issues.c.id == issue_id)
+            | ((issues.c.id < issue_id) & (issues.c.due_at >= since) & (issues.c.state != IssueState.CANCELLED))
+        )
+    )
+    return [
+        WindowStory(
+            id=row.id,
+            issue_id=row.issue_id,
+            story_id=row.story_id,
+            topics=frozenset(topic["id"] for topic in json.loads(row.topics)),
+        )
+        for row in conn.execute(query)
+    ]
+
+
+def set_issue_state(conn: Connection, number: int, state: IssueState, reason: str | None = None) -> None:
+    """Put an issue into another state; `reason` says why it is paused."""
+    conn.execute(update(issues).where(issues.c.id == number).values(state=state, reason=reason))
+
+
+def put_blobs(conn: Connection, contents: Iterable[bytes]) -> list[bytes]:
+    """Store contents under their sha256, each once; returns the digests in the same order."""
+    rows = [{"sha256": hashlib.sha256(content).digest(), "bytes": content} for content in contents]
+    if rows:
+        conn.execute(insert_ignoring(conn, blobs), rows)
+    return [row["sha256"] for row in rows]
+
+
+def read_blob(conn: Connection, sha256: bytes) -> bytes:
+    """The content of this digest; StoreError where it was pruned."""
+    content = conn.execute(select(blobs.c.bytes).where(blobs.c.sha256 == sha256)).scalar()
+    if content is None:
+        raise StoreError(f"the rendered part {sha256.hex()[:12]} was pruned after its retention")
+    return bytes(content)
+
+
+def insert_rendering(conn: Connection, issue_id: int, language: str, parts: Mapping[int, bytes]) -> None:
+    """Store the compiled parts of stories (by issue_story id) for an issue in one language."""
+    digests = put_blobs(conn, parts.values())
+    rows = [
+        {"issue_id": issue_id, "language": language, "issue_story_id": story, "sha256": digest}
+        for story, digest in zip(parts, digests, strict=True)
+    ]
+    if rows:
+        conn.execute(insert_ignoring(conn, renderings), rows)
+
+
+def read_rendering(conn: Connection, issue_id: int, language: str, story: int) -> bytes:
+    """The compiled parts of one story as this issue carries it in this language."""
+    query = select(renderings.c.sha256).where(
+        renderings.c.issue_id == issue_id,
+        renderings.c.language == language,
+        renderings.c.issue_story_id == story,
+    )
+    return read_blob(conn, conn.execute(query).scalar_one())
+
+
+def intern_editions(conn: Connection, issue_id: int, wanted: Sequence[tuple[str, bytes, Sequence[int]]]) -> list[int]:
+    """The ids of editions, each given as language, frame and story ids in their order; written where they are new."""
+    rows = []
+    for language, frame, story_ids in wanted:
+        listed = ",".join(map(str, story_ids))
+        digest = hashlib.sha256(frame + listed.encode()).digest()
+        rows.append({"issue_id": issue_id, "language": language, "frame": frame, "stories": listed, "digest": digest})
+    if not rows:
+        return []
+    conn.execute(insert_ignoring(conn, editions), rows)
+    found = conn.execute(
+        select(editions.c.digest, editions.c.id).where(
+            editions.c.issue_id == issue_id, editions.c.digest.in_([row["digest"] for row in rows])
+        )
+    )
+    ids = {row.digest: int(row.id) for row in found}
+    return [ids[row["digest"]] for row in rows]
+
+
+def read_edition(conn: Connection, edition_id: int) -> Row[Any]:
+    """One edition; its `stories` are ids of issue stories, joined by commas."""
+    return conn.execute(editions.select().where(editions.c.id == edition_id)).one()
+
+
+def count_editions(conn: Connection, issue_id: int) -> int:
+    """How many editions an issue has."""
+    return int(conn.execute(select(func.count()).where(editions.c.issue_id == issue_id)).scalar_one())
+
+
+def advance_cursor(conn: Connection, issue_id: int, *, old: int, new: int, selected: int) -> bool:
+    """Claim a page of the audience for this transaction; False where another process was faster."""
+    moved = conn.execute(
+        update(issues)
+        .where(issues.c.id == issue_id, issues.c.cursor == old, issues.c.state == IssueState.PREPARING)
+        .values(cursor=new, selected=issues.c.selected + selected)
+    )
+    return moved.rowcount == 1
+
+
+def finish_issue(conn: Connection, issue_id: int, state: IssueState, now: datetime, reason: str | None = None) -> None:
+    """Open a prepared issue for delivery (or leave it paused)."""
+    conn.execute(
+        update(issues)
+        .where(issues.c.id == issue_id, issues.c.state == IssueState.PREPARING)
+        .values(state=state, reason=reason, published_at=now)
+    )
+
+
+def insert_page(conn: Connection, rows: Sequence[Mapping[str, Any]], new_batches: Iterable[Mapping[str, Any]]) -> None:
+    """Write a page of deliveries and the batches over it; a row names its batch by the batch's index in `batch_id`."""
+    ids = [conn.execute(batches.insert().values(batch).returning(batches.c.id)).scalar_one() for batch in new_batches]
+    placed = [{**row, "batch_id": None if row["batch_id"] is None else ids[row["batch_id"]]} for row in rows]
+    if placed:
+        conn.execute(deliveries.insert(), placed)

@@ -1,0 +1,1 @@
+"""The migrations of the schema, applied by the program itself."""

@@ -1,0 +1,271 @@
+"""The tables of the ledger. Times are integers: microseconds since 1970 in UTC, aware datetimes in Python.
+
+`deliveries` is keyed by (issue, subscriber) and carries no index over its state: a fresh row is found through its
+batch, a deferred one through the partial index over `due_at`. `attempts` is append-only; blobs are named by sha256.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, stored as whole microseconds since 1970 so that it compares and indexes as a number."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Turn an aware datetime into microseconds."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Turn microseconds back into an aware datetime."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Rows whose ids stand in tokens and logs: an id is never given out twice, also after the newest row was deleted.
+_FOREVER: dict[str, Any] = {"sqlite_autoincrement": True}
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+service = Table("service", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+topic_sets = Table(
+    "topic_sets", metadata, Column("id", _ID, primary_key=True), Column("topics", Text, nullable=False, unique=True)
+)
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False, unique=True),
+    Column("address_hash", LargeBinary, nullable=False),
+    Column("name", Text, nullable=False, default=""),
+    Column("state", Text, nullable=False),
+    Column("topic_set_id", _ID, ForeignKey("topic_sets.id"), nullable=False),
+    Column("frequency", Text, nullable=False, default="each"),
+    Column("timezone", Text),
+    Column("language", Text),
+    Column("lane", Text, nullable=False, default=""),
+    Column("paused_until", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("signed_up_at", Instant, nullable=False),
+    Column("last_mail_at", Instant),
+    Column("covered_issue_id", _ID, nullable=False, default=0),
+    Column("has_gap", Boolean, nullable=False, default=False),
+    **_FOREVER,
+)
+
+# What a person's mails were filled with before a change, so that an old mail can be made again byte for byte.
+subscriber_versions = Table(
+    "subscriber_versions",
+    metadata,
+    Column("subscriber_id", _ID, nullable=False),
+    Column("until_at", Instant, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("topic_set_id", _ID, nullable=False),
+    PrimaryKeyConstraint("subscriber_id", "until_at"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("subscriber_id", _ID, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("wording", Text, nullable=False, default=""),
+    Column("topics", Text, nullable=False, default=""),
+    Column("confirmed_at", Instant),
+    Column("withdrawn_at", Instant),
+    Column("withdrawn_by", Text),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("address_hash", LargeBinary, primary_key=True),
+    Column("email", Text),
+    Column("reason", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+)
+
+blobs = Table(
+    "blobs", metadata, Column("sha256", LargeBinary, primary_key=True), Column("bytes", LargeBinary, nullable=False)
+)
+
+issues = Table(
+    "issues",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("period", Text, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("date", Date, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("published_at", Instant),
+    Column("selected", BigInteger, nullable=False, default=0),
+    Column("audience_max_id", BigInteger, nullable=False),
+    Column("cursor", BigInteger, nullable=False, default=0),
+    Column("pruned_at", Instant),
+    **_FOREVER,
+)
+
+briefs = Table(
+    "briefs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("date", Date, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("issue_id", _ID, ForeignKey("issues.id"), nullable=False, index=True),
+    UniqueConstraint("name", "date", "digest"),
+)
+
+stories = Table(
+    "stories",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("guid", Text, index=True),
+    Column("content_key", Text, nullable=False, index=True),
+    Column("first_seen_at", Instant, nullable=False),
+)
+
+issue_stories = Table(
+    "issue_stories",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("issue_id", _ID, ForeignKey("issues.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("story_id", _ID, ForeignKey("stories.id"), nullable=False, index=True),
+    Column("title", Text, nullable=False),
+    Column("content_key", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("topics", Text, nullable=False),
+    UniqueConstraint("issue_id", "position"),
+)
+
+renderings = Table(
+    "renderings",
+    metadata,
+    Column("issue_id", _ID, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("issue_story_id", _ID, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("issue_id", "language", "issue_story_id"),
+)
+
+editions = Table(
+    "editions",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("issue_id", _ID, ForeignKey("issues.id"), nullable=False),
+    Column("language", Text, nullable=False),
+    Column("frame", LargeBinary, nullable=False),
+    Column("stories", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    UniqueConstraint("issue_id", "digest"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("issue_id", _ID, ForeignKey("issues.id"), nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("first_subscriber", BigInteger, nullable=False),
+    Column("last_subscriber", BigInteger, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("done", Boolean, nullable=False, default=False),
+    Column("owner", BigInteger),
+    Column("lease_until", Instant),
+)
+Index("ix_batches_open", batches.c.due_at, sqlite_where=~batches.c.done, postgresql_where=~batches.c.done)
+
+relays = Table(
+    "relays", metadata, Column("id", _ID, primary_key=True), Column("name", Text, nullable=False, unique=True)
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("issue_id", _ID, nullable=False),
+    Column("subscriber_id", _ID, nullable=False),
+    Column("edition_id", _ID),
+    Column("batch_id", _ID),
+    Column("lane", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("due_at", Instant),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("owner", BigInteger),
+    Column("started_at", Instant),
+    Column("since_issue_id", _ID),
+    PrimaryKeyConstraint("issue_id", "subscriber_id"),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 85},
+)
+Index(
+    "ix_deliveries_due",
+    deliveries.c.lane,
+    deliveries.c.due_at,
+    sqlite_where=deliveries.c.due_at.is_not(None),
+    postgresql_where=deliveries.c.due_at.is_not(None),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("issue_id", _ID, nullable=False),
+    Column("subscriber_id", _ID, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("relay_id", _ID, ForeignKey("relays.id")),
+    Column("outcome", Text, nullable=False),
+    Column("code", Integer),
+    Column("enhanced", Text),
+    Column("response", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("digest", LargeBinary),
+    PrimaryKeyConstraint("issue_id", "subscriber_id", "attempt"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,135 @@
+"""What keeps the outbox in order: expiry, the claims of dead processes, held deliveries, what is owed, the pause."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, exists, func, select, true, update
+
+from newsletter.core.model import DeliveryState, Exclusion, IssueState, Outcome
+from newsletter.store.exclusions import exclude_deliveries, fresh_of, reopen_windows
+from newsletter.store.outbox import Finished, close_batch, finish_attempts
+from newsletter.store.schema import batches, deliveries, issues, service
+
+DIED_RESPONSE = "the process ended before the reply was known"
+
+
+def expire_deliveries(conn: Connection, now: datetime, expire_after: timedelta) -> int:
+    """Give up what is too old: never attempted is excluded as expired, attempted is rejected. Returns how many."""
+    too_old = batches.c.due_at <= now - expire_after
+    late_batches = conn.execute(select(batches).where(~batches.c.done, too_old)).all()
+    expired = 0
+    for batch in late_batches:
+        expired += exclude_deliveries(conn, Exclusion.EXPIRED, fresh_of(batch))
+        close_batch(conn, batch.id)
+    of_late_batch = exists().where(batches.c.id == deliveries.c.batch_id, too_old)
+    deferred = and_(deliveries.c.due_at.is_not(None), of_late_batch)
+    tried = and_(deferred, deliveries.c.attempts > 0)
+    reopen_windows(conn, tried)
+    given_up = conn.execute(
+        update(deliveries).where(tried).values(state=DeliveryState.REJECTED, reason="expired", due_at=None)
+    )
+    return expired + int(given_up.rowcount) + exclude_deliveries(conn, Exclusion.EXPIRED, deferred)
+
+
+def recover_claims(conn: Connection, now: datetime, *, hold: bool) -> int:
+    """Take over what a dead process left: free its batches; what it had on the wire is uncertain. Returns how many.
+
+    Call it only when no other process can be delivering (the lock beside the database is held).
+    """
+    conn.execute(update(batches).values(owner=None, lease_until=None).where(batches.c.owner.is_not(None)))
+    lost = conn.execute(deliveries.select().where(deliveries.c.state == DeliveryState.SENDING)).all()
+    state = DeliveryState.UNCERTAIN if hold else DeliveryState.QUEUED
+    finish_attempts(
+        conn,
+        [
+            Finished(
+                key=(row.issue_id, row.subscriber_id),
+                attempt=row.attempts + 1,
+                at=row.started_at,
+                relay_id=None,
+                outcome=Outcome.UNCERTAIN,
+                code=None,
+                enhanced=None,
+                response=DIED_RESPONSE,
+                seconds=max(0.0, (now - row.started_at).total_seconds()),
+                digest=None,
+                state=state,
+                due_at=None if hold else now,
+            )
+            for row in lost
+        ],
+    )
+    return len(lost)
+
+
+def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
+    """How many deliveries are owed now, of one issue or of all: the fresh ones of open batches, and deferred ones."""
+    in_range = deliveries.c.subscriber_id.between(batches.c.first_subscriber, batches.c.last_subscriber)
+    fresh = (
+        select(func.count())
+        .select_from(batches)
+        .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, in_range))
+        .where(~batches.c.done, batches.c.due_at <= now, deliveries.c.batch_id == batches.c.id)
+        .where(deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
+    )
+    deferred = select(func.count()).where(deliveries.c.due_at <= now)
+    if issue_id is not None:
+        fresh = fresh.where(batches.c.issue_id == issue_id)
+        deferred = deferred.where(deliveries.c.issue_id == issue_id)
+    return int(conn.execute(fresh).scalar_one()) + int(conn.execute(deferred).scalar_one())
+
+
+def is_sending(conn: Connection, issue_id: int | None) -> bool:
+    """Whether any mail is on the wire now, of one issue or of those that run."""
+    running = select(issues.c.id).where(issues.c.state == IssueState.RUNNING)
+    which = deliveries.c.issue_id.in_(running) if issue_id is None else deliveries.c.issue_id == issue_id
+    return bool(conn.execute(select(exists().where(which, deliveries.c.state == DeliveryState.SENDING))).scalar())
+
+
+def _matching(which: Mapping[str, Any]) -> Any:
+    """Deliveries by `issue_id`, `state` and, where it is not None, `subscriber_id`."""
+    return and_(true(), *(deliveries.c[name] == value for name, value in which.items() if value is not None))
+
+
+def make_due(conn: Connection, which: Mapping[str, Any], now: datetime) -> int:
+    """Put held or given up deliveries back into the queue, due now; returns how many."""
+    values = {"state": DeliveryState.QUEUED, "due_at": now, "reason": None}
+    return int(conn.execute(update(deliveries).where(_matching(which)).values(values)).rowcount)
+
+
+def settle_as_sent(conn: Connection, which: Mapping[str, Any], now: datetime, response: str) -> int:
+    """Take uncertain deliveries for accepted; the log says that it was decided so. Returns how many."""
+    held = conn.execute(deliveries.select().where(_matching(which))).all()
+    finish_attempts(
+        conn,
+        [
+            Finished(
+                key=(row.issue_id, row.subscriber_id),
+                attempt=row.attempts + 1,
+                at=row.started_at or now,
+                relay_id=None,
+                outcome=Outcome.ACCEPTED,
+                code=None,
+                enhanced=None,
+                response=response,
+                seconds=0.0,
+                digest=None,
+                state=DeliveryState.ACCEPTED,
+            )
+            for row in held
+        ],
+    )
+    return len(held)
+
+
+def is_paused(conn: Connection) -> bool:
+    """Whether the operator has paused the whole service."""
+    return conn.execute(select(service.c.value).where(service.c.key == "paused")).scalar() is not None
+
+
+def set_paused(conn: Connection, paused: bool) -> None:
+    """Pause the whole service, or let it go on."""
+    conn.execute(delete(service).where(service.c.key == "paused"))
+    if paused:
+        conn.execute(service.insert().values(key="paused", value="yes"))
