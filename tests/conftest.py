@@ -1,11 +1,21 @@
 """What holds for every test: no setting of the developer's shell reaches it, and no property is judged by its speed."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+from workshop import Workshop, make_workshop
 
 for name in [name for name in os.environ if name.upper().startswith("NEWSLETTER_")]:
     del os.environ[name]
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A working folder of the test's own, and the process in it."""
+    monkeypatch.chdir(tmp_path)
+    return make_workshop(tmp_path, capsysbinary)

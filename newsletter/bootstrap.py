@@ -1,0 +1,247 @@
+"""Builds the parts of the service from its settings, and opens and closes them. Imports each part where it is built."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from newsletter.core.errors import ConfigError, NewsletterError
+from newsletter.core.model import Brief, Catalogue, Key
+from newsletter.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Row
+
+    from newsletter.core.address import Address
+    from newsletter.core.mails.parts import Sender
+    from newsletter.core.mails.render import Renderer
+    from newsletter.core.mails.templates import Templates
+    from newsletter.core.tokens import Signer
+    from newsletter.core.topics.matcher import TopicMatcher
+    from newsletter.deliver import DeliveryRun, Progress, Rules
+    from newsletter.publish import Publisher
+    from newsletter.store.database import Database
+    from newsletter.transport.smtp import Relay
+
+SAMPLE_FROM = ("Newsletter", "newsletter@example.org")
+SAMPLE_KEY = "a key for looking at mails only, never for sending"
+
+
+@dataclass
+class Service:
+    """The parts, each built when it is first asked for."""
+
+    settings: Settings
+
+    def now(self) -> datetime:
+        """The time, aware, in UTC."""
+        return datetime.now(UTC)
+
+    @cached_property
+    def database(self) -> "Database":
+        """The database, its schema up to date."""
+        from newsletter.store.database import open_database
+
+        return open_database(self.settings.database_url)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The topics; ConfigError naming file and line where the file is wrong."""
+        from newsletter.core.topics.catalogue import parse_catalogue
+        from newsletter.sources.resources import read_text
+
+        path = self.settings.topics
+        return parse_catalogue(read_text(path, "the topics (NEWSLETTER_TOPICS)"), source=str(path))
+
+    @cached_property
+    def matcher(self) -> "TopicMatcher":
+        """Finds the topics of stories."""
+        from newsletter.core.topics.matcher import TopicMatcher
+
+        return TopicMatcher(self.catalogue)
+
+    @cached_property
+    def renderer(self) -> "Renderer":
+        """Compiles frames and stories from the templates."""
+        from newsletter.core.mails.render import Renderer
+
+        return Renderer(self.templates)
+
+    @cached_property
+    def templates(self) -> "Templates":
+        """The mail templates by name, the operator's before the built-in ones."""
+        from newsletter.sources.resources import load_templates
+
+        return load_templates(self.settings.templates)
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the chrome of a mail speaks."""
+        from newsletter.core.mails.chrome import chrome_languages
+
+        return chrome_languages(self.templates)
+
+    @cached_property
+    def signer(self) -> "Signer":
+        """Signs links; ConfigError where no SECRET_KEY is set."""
+        from newsletter.core.tokens import Signer
+
+        return Signer(self.settings.require_secret_key())
+
+    @property
+    def sample_signer(self) -> "Signer":
+        """The signer, or one with a public key where none is set: for looking at mails without sending them."""
+        from newsletter.core.tokens import Signer
+
+        return self.signer if self.settings.secret_key else Signer([SAMPLE_KEY])
+
+    def make_sender(self, *, sample: bool = False) -> "Sender":
+        """What mails carry of the settings; `sample` fills in what is not set, for looking only."""
+        from newsletter.core.mails.parts import Sender
+
+        settings = self.settings
+        if sample and settings.from_ is None:
+            name, address = SAMPLE_FROM
+        else:
+            found = settings.require_from()
+            name, address = found.name, found.email
+        return Sender(
+            name=settings.name or name or address,
+            from_name=name,
+            from_address=address,
+            reply_to=settings.reply_to,
+            postal_address=settings.postal_address,
+            base_url=settings.base_url,
+            bounce_domain=settings.bounce_domain,
+            topic_names={topic.id: topic.name for topic in self.catalogue.values()},
+            key_id=(self.sample_signer if sample else self.signer).key_id,
+        )
+
+    def make_publisher(self, *, sample: bool = False) -> "Publisher":
+        """Publishes briefs; demands FROM and SECRET_KEY, unless it is only a `sample` to look at mails."""
+        from newsletter.publish import Publisher
+
+        return Publisher(
+            database=self.database,
+            catalogue=self.catalogue,
+            matcher=self.matcher,
+            renderer=self.renderer,
+            sender=self.make_sender(sample=sample),
+            language=self.settings.language,
+            timezone=str(self.settings.timezone),
+        )
+
+    def make_relay(self) -> "Relay":
+        """The SMTP server that takes our mail."""
+        from newsletter.transport.smtp import Relay
+
+        smtp = self.settings.smtp
+        return Relay(
+            host=smtp.host,
+            port=smtp.port,
+            username=smtp.username,
+            password=smtp.password.get_secret_value() if smtp.password else None,
+            tls=smtp.tls,
+            ca_file=str(smtp.ca_file) if smtp.ca_file else None,
+            timeout=smtp.timeout,
+        )
+
+    def make_rules(self) -> "Rules":
+        """The operator's rules of delivery."""
+        from newsletter.deliver import Rules
+
+        settings = self.settings
+        return Rules(
+            connections=settings.smtp.connections,
+            retry_delays=settings.retry_delays,
+            expire_after=settings.expire_after,
+            retain=settings.retain,
+            hold=settings.on_uncertain == "hold",
+        )
+
+    def find_brief(self, reference: str) -> Brief:
+        """The brief of this path or id, or the latest of the sources, with warnings about unknown topics added."""
+        from dataclasses import replace
+
+        from newsletter.core.topics.matcher import warn_unknown_topics
+        from newsletter.sources.folder import find_brief
+
+        brief = find_brief(self.settings.briefs, reference, language=self.settings.language)
+        return replace(brief, warnings=(*brief.warnings, *warn_unknown_topics(brief, self.catalogue)))
+
+    def known_topics(self) -> set[str]:
+        """The catalogue's topics, and those gone from it that subscribers still hold: a list may name both."""
+        from newsletter.store import subscribers
+
+        with self.database.read() as conn:
+            held = {topic for chosen, _ in subscribers.count_topic_sets(conn) for topic in chosen.split(";")}
+        return {*self.catalogue, *held} - {"", "*"}
+
+    def list_briefs(self) -> tuple[list[Brief], list[NewsletterError]]:
+        """All briefs of the sources, newest first, and what could not be read."""
+        from newsletter.sources.folder import list_briefs
+
+        found: list[Brief] = []
+        broken: list[NewsletterError] = []
+        for source in self.settings.briefs:
+            briefs, errors = list_briefs(Path(source), language=self.settings.language)
+            found += briefs
+            broken += errors
+        return sorted(found, key=lambda brief: (brief.date, brief.modified_at), reverse=True), broken
+
+    def find_person(self, email: str) -> "Row[Any]":
+        """The subscriber with this address; StoreError where there is none."""
+        from newsletter.store import subscribers
+
+        with self.database.read() as conn:
+            return subscribers.find_subscriber(conn, self.parse_address(email).key)
+
+    def parse_address(self, email: str) -> "Address":
+        """An address from the command line; ConfigError where it is none."""
+        from newsletter.core.address import parse_address
+
+        try:
+            return parse_address(email)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def parse_topics(self, text: str) -> tuple[str, ...]:
+        """Topic ids joined by commas or semicolons, or `*`; ConfigError naming one that the catalogue lacks."""
+        wanted = tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
+        for topic in wanted:
+            if topic != "*" and topic not in self.catalogue:
+                known = ", ".join(self.catalogue)
+                raise ConfigError(f"there is no topic {topic!r} in {self.settings.topics}; there are {known}")
+        return wanted
+
+    def make_delivery(
+        self, *, issue: int | None, only: "Key | None" = None, observe: "Callable[[Progress], None]"
+    ) -> "DeliveryRun":
+        """A delivery run over one issue, one delivery, or all; demands SECRET_KEY."""
+        from newsletter.deliver import DeliveryRun
+
+        return DeliveryRun(
+            database=self.database,
+            signer=self.signer,
+            relay=self.make_relay(),
+            rules=self.make_rules(),
+            issue=issue,
+            only=only,
+            observe=observe,
+        )
+
+
+@contextmanager
+def open_service(settings: Settings) -> Iterator[Service]:
+    """The service for the length of a command; what was opened is closed."""
+    service = Service(settings)
+    try:
+        yield service
+    finally:
+        if "database" in service.__dict__:
+            service.database.close()

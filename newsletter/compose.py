@@ -1,0 +1,120 @@
+"""Makes the mail of a delivery: the edition's stored segments joined, and the person's slots filled.
+
+Needs no template and no setting but the signing keys: frames and stories come from the store as they were compiled.
+"""
+
+import base64
+import hashlib
+import hmac
+from datetime import datetime
+from functools import lru_cache
+
+from sqlalchemy import Connection
+
+from newsletter.core.errors import StoreError
+from newsletter.core.mails.editions import Edition, assemble_edition
+from newsletter.core.mails.message import Links, Recipient, compose_mail
+from newsletter.core.mails.parts import Frame, Sender, StoryParts
+from newsletter.core.model import Key
+from newsletter.core.tokens import Purpose, Signer
+from newsletter.store import issues, ledger, subscribers
+from newsletter.store.database import Database
+
+MESSAGE_ID_OCTETS = 10
+EDITIONS_IN_MEMORY = 2_000
+
+
+def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
+    """The Message-ID of a delivery, the same at every attempt; its keyed part proves that it is ours."""
+    name = f"{key[0]}-{key[1]}"
+    mac = hmac.digest(ledger_key, f"message-id:{name}".encode(), hashlib.sha256)[:MESSAGE_ID_OCTETS]
+    return f"<{name}.{base64.b32encode(mac).decode().lower()}@{domain}>"
+
+
+def make_links(signer: Signer, sender: Sender, key: Key) -> Links:
+    """The signed addresses that a person's mail carries, signed with the key that was new at publication."""
+    issue, subscriber = key
+
+    def sign(purpose: Purpose, issue: int | None = None) -> str:
+        return signer.sign(purpose, subscriber, issue, key_id=sender.key_id)
+
+    leave = sign(Purpose.UNSUBSCRIBE)
+    return Links(
+        unsubscribe=f"{sender.base_url}/unsubscribe/{leave}",
+        preferences=f"{sender.base_url}/preferences/{sign(Purpose.PREFERENCES)}",
+        view=f"{sender.base_url}/view/{sign(Purpose.VIEW, issue)}",
+        unsubscribe_mailto=f"mailto:u+{leave}@{sender.bounce_domain}" if sender.bounce_domain else None,
+    )
+
+
+def load_edition(conn: Connection, edition_id: int) -> Edition:
+    """An edition as it was compiled at publication; StoreError where it was pruned."""
+    row = issues.read_edition(conn, edition_id)
+    frame = Frame.from_bytes(issues.read_blob(conn, row.frame))
+    parts = [
+        StoryParts.from_bytes(issues.read_rendering(conn, row.issue_id, row.language, int(story)))
+        for story in row.stories.split(",")
+    ]
+    return assemble_edition(frame, parts)
+
+
+class Composer:
+    """Composes mails out of the store, editions kept in memory while they are in use."""
+
+    def __init__(self, database: Database, signer: Signer) -> None:
+        self._database = database
+        self._signer = signer
+        self._edition = lru_cache(maxsize=EDITIONS_IN_MEMORY)(self._load)
+
+    def _load(self, edition_id: int) -> Edition:
+        with self._database.read() as conn:
+            return load_edition(conn, edition_id)
+
+    def sender(self, edition_id: int) -> Sender:
+        """Whom the mails of an edition are from."""
+        return self._edition(edition_id).frame.sender
+
+    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> bytes:
+        """The mail of a delivery, ready for the wire, for a person as they are given here."""
+        edition = self._edition(edition_id)
+        sender = edition.frame.sender
+        domain = sender.from_address.rpartition("@")[2]
+        return compose_mail(
+            edition,
+            Recipient(email=email, name=name, topics=tuple(filter(None, topics.split(";")))),
+            make_links(self._signer, sender, key),
+            message_id=make_message_id(self._database.ledger_key, key, domain),
+            date=date,
+        )
+
+
+def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
+    """The exact bytes of a delivery's last attempt, or of the mail that it would send where none was made yet.
+
+    A person may have changed since: what their mails were filled with before is tried until the digest that was
+    stored when it was sent fits. StoreError names what is missing where the bytes cannot be made again.
+    """
+    name = f"{key[0]}-{key[1]}"
+    with database.read() as conn:
+        delivery = ledger.find_delivery(conn, *key)
+        if delivery is None or delivery.edition_id is None:
+            raise StoreError(
+                f"there is no mail of delivery {name}: " + (delivery.reason if delivery else "no such row")
+            )
+        tried = list(ledger.list_attempts(conn, issue_id=key[0], subscriber_id=key[1]))
+        people = subscribers.list_versions(conn, key[1])
+        issue = issues.find_issue(conn, key[0])
+    if not people:
+        raise StoreError(f"the mail of delivery {name} cannot be made again: the person was forgotten")
+    date, digest = (tried[-1].at, tried[-1].digest) if tried else (issue.due_at, None)
+    composer = Composer(database, signer)
+    for person in people:
+        mail = composer.compose(
+            delivery.edition_id, key, email=person.email, name=person.name, topics=person.topics, date=date
+        )
+        if digest is None or hashlib.sha256(mail).digest() == digest:
+            return mail
+    raise StoreError(
+        f"the mail of delivery {name} cannot be made again byte for byte: the SECRET_KEY that signed it is not in "
+        "NEWSLETTER_SECRET_KEY any more, or the database was changed by hand"
+    )

@@ -1,0 +1,61 @@
+"""The operator's hand on an issue: pause it, let it go on, cancel it, decide what is in doubt."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from newsletter.core.errors import StoreError
+from newsletter.core.model import DeliveryState, Exclusion, IssueState
+from newsletter.store import exclusions, issues, upkeep
+from newsletter.store.database import Database
+from newsletter.store.schema import deliveries
+
+SETTLED_RESPONSE = "settled by the operator as sent"
+
+
+def pause_issue(database: Database, number: int, *, now: datetime) -> dict[str, Any]:
+    """Stop an issue's deliveries until it is resumed; StoreError where it was cancelled, or is still being written."""
+    with database.write() as conn:
+        _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED)
+        issues.set_issue_state(conn, number, IssueState.PAUSED, f"by the operator at {now:%Y-%m-%d %H:%M} UTC")
+    return {"issue": number, "state": IssueState.PAUSED}
+
+
+def resume_issue(database: Database, number: int, *, now: datetime) -> dict[str, Any]:
+    """Let a paused issue go on; StoreError where it was cancelled."""
+    with database.write() as conn:
+        _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED)
+        issues.set_issue_state(conn, number, IssueState.RUNNING)
+        return {"issue": number, "state": IssueState.RUNNING, "owed": upkeep.count_owed(conn, now, number)}
+
+
+def cancel_issue(database: Database, number: int, *, now: datetime) -> dict[str, Any]:
+    """Exclude everything an issue still owes, for good; what is on the wire is finished."""
+    with database.write() as conn:
+        _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED, IssueState.CANCELLED)
+        issues.set_issue_state(conn, number, IssueState.CANCELLED, f"by the operator at {now:%Y-%m-%d %H:%M} UTC")
+        count = exclusions.exclude_deliveries(conn, Exclusion.CANCELLED, deliveries.c.issue_id == number)
+    return {"issue": number, "state": IssueState.CANCELLED, "excluded": count}
+
+
+def settle_issue(
+    database: Database, number: int, *, now: datetime, resend: bool, subscriber_id: int | None = None
+) -> dict[str, Any]:
+    """Decide on uncertain deliveries of an issue, or on one reader's: send them again, or take them for sent."""
+    with database.write() as conn:
+        issues.find_issue(conn, number)
+        which = {"issue_id": number, "state": DeliveryState.UNCERTAIN, "subscriber_id": subscriber_id}
+        if resend:
+            count = upkeep.make_due(conn, which, now)
+        else:
+            count = upkeep.settle_as_sent(conn, which, now, SETTLED_RESPONSE)
+    return {"issue": number, "settled": count, "as": "resend" if resend else "sent"}
+
+
+def _demand(conn: Connection, number: int, *legal: IssueState) -> None:
+    state = issues.find_issue(conn, number).state
+    if state == IssueState.PREPARING:  # paused now, it would go on without the readers that have no row yet
+        raise StoreError(f"issue {number} is still being written: `newsletter send` of its brief goes on with it")
+    if state not in legal:
+        raise StoreError(f"issue {number} is {state}: that cannot be done with it any more")

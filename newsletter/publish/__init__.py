@@ -1,0 +1,153 @@
+"""Publishing: a brief becomes an issue, its stories are matched and compiled, and every active subscriber gets a row.
+
+Killed at any point it may be run again: the issue is unique by its period, each page of deliveries by its cursor.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import IntegrityError
+
+from newsletter.core.errors import BriefError
+from newsletter.core.model import Brief, Story, TopicMatch
+from newsletter.core.plan import WINDOW, WindowStory
+from newsletter.core.topics.matcher import TopicMatcher
+from newsletter.publish.pages import STORY, PageWriter, Planned, Press
+from newsletter.store import issues, ledger, subscribers
+from newsletter.store.database import Database
+from newsletter.store.ledger import Audit
+
+__all__ = ["Planned", "Published", "Publisher", "audit"]
+
+Matches = tuple[TopicMatch, ...]
+Matched = tuple[Story, Matches]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What publishing came to: `new` rows were written by this call, 0 when the issue was there already."""
+
+    issue: int
+    new: int
+    editions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publisher(Press):
+    """Publishes briefs: finds or makes the issue, and has its deliveries written."""
+
+    matcher: TopicMatcher
+
+    def publish(self, brief: Brief, *, now: datetime, reissue: bool = False, held: str | None = None) -> Published:
+        """Publish a brief, or go on with the issue that it is in already.
+
+        With `held` the new issue is left paused for that reason. Raises BriefError where the brief was published and
+        has changed since (unless `reissue`), or has nothing new to say; TemplateError before anything is written.
+        """
+        known, number = self._find_issue(brief, reissue=reissue)
+        if number is None:
+            number = self._create_issue(brief, known, now)
+        new = PageWriter(self, number).write_all(now, held)
+        with self.database.read() as conn:
+            return Published(issue=number, new=new, editions=issues.count_editions(conn, number))
+
+    def plan(self, brief: Brief, *, now: datetime, reissue: bool = False) -> Planned:
+        """What publishing would come to, with nothing written; raises what `publish` would raise."""
+        _, number = self._find_issue(brief, reissue=reissue)
+        if number is not None:
+            with self.database.read() as conn:
+                editions = issues.count_editions(conn, number)
+            return Planned(issue=number, new=0, editions=editions, audit=audit(self.database, number))
+        matched = self.match_topics(brief)
+        self._compile_all(brief, matched)
+        with self.database.read() as conn:
+            fresh = self._fresh_stories(conn, brief, matched, now)
+            number = subscribers.last_issue(conn)[0] + 1
+            window = issues.read_window(conn, number, now - WINDOW)
+        for position, (_, topics, seen) in enumerate(fresh, start=1):
+            # Not yet written stories get ids below zero, which no written story has.
+            named = frozenset(match.topic for match in topics)
+            story_id = seen.id if seen else -position
+            window.append(WindowStory(id=-position, issue_id=number, story_id=story_id, topics=named))
+        return PageWriter(self, number).count_all(now, window)
+
+    def _find_issue(self, brief: Brief, *, reissue: bool) -> tuple[Sequence[Row[Any]], int | None]:
+        """The earlier rows of this brief, and the issue that holds it just as it is."""
+        with self.database.read() as conn:
+            known = issues.find_brief(conn, brief)
+        same = next((row.issue_id for row in known if row.digest == brief.digest), None)
+        if same is None and known and not reissue:
+            raise BriefError(
+                f"{brief.source}: this brief was published as issue {known[0].issue_id} and has changed since; "
+                "--reissue sends its new and changed stories"
+            )
+        return known, same
+
+    def match_topics(self, brief: Brief) -> list[Matched]:
+        """Each story of a brief with its topics."""
+        return [(story, self.matcher.match_story(story, language=brief.language)) for story in brief.stories]
+
+    def _create_issue(self, brief: Brief, known: Sequence[Row[Any]], now: datetime) -> int:
+        matched = self.match_topics(brief)
+        self._compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
+        period = f"brief:{brief.id}@{brief.date}" + (f"#{len(known) + 1}" if known else "")
+        try:
+            with self.database.write() as conn:
+                return self._insert_issue(conn, brief, matched, period, now)
+        except IntegrityError:  # another process published the same brief at the same moment
+            with self.database.read() as conn:
+                return int(issues.find_brief(conn, brief)[0].issue_id)
+
+    def _compile_all(self, brief: Brief, matched: Sequence[Matched]) -> None:
+        with self.database.read() as conn:
+            languages = sorted({self.language, *subscribers.list_languages(conn)})
+        for language in languages:
+            self.renderer.compile_frame(self.sender, issue=None, title=brief.title, date=brief.date, language=language)
+            for story, topics in matched:
+                self.compile_story(story, [m.topic for m in topics], brief.date, language)
+
+    def _fresh_stories(
+        self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime
+    ) -> list[tuple[Story, Matches, Row[Any] | None]]:
+        """The stories to publish, each with its row where it was seen before; BriefError where there is none.
+
+        Left out is what earlier issues of this brief carried, and what was first seen before the window.
+        """
+        published = issues.published_content_keys(conn, issues.find_brief(conn, brief))
+        seen = [(story, topics, issues.find_story(conn, story)) for story, topics in matched]
+        fresh = [
+            (story, topics, row)
+            for story, topics, row in seen
+            if story.content_key not in published and (row is None or row.first_seen_at >= now - WINDOW)
+        ]
+        if not fresh:
+            raise BriefError(f"{brief.source}: this brief has no story that was not published before")
+        return fresh
+
+    def _insert_issue(
+        self,
+        conn: Connection,
+        brief: Brief,
+        matched: Sequence[Matched],
+        period: str,
+        now: datetime,
+    ) -> int:
+        fresh = self._fresh_stories(conn, brief, matched, now)
+        domain = self.sender.from_address.rpartition("@")[2]
+        number = issues.insert_issue(conn, brief, period=period, domain=domain, now=now, due_at=now)
+        for position, (story, topics, seen) in enumerate(fresh, start=1):
+            story_id = seen.id if seen else issues.insert_story(conn, story, now)
+            content = STORY.dump_json(story).decode()
+            reasons = [{"id": m.topic, "because": [e.sentence for e in m.because]} for m in topics]
+            new = issues.NewStory(story=story, content=content, topics=reasons)
+            issues.insert_issue_story(conn, number, position, story_id, new)
+        return number
+
+
+def audit(database: Database, number: int | None) -> Audit:
+    """The books of an issue, the latest where None."""
+    with database.read() as conn:
+        return ledger.audit_issue(conn, issues.find_issue(conn, number))

@@ -1,0 +1,209 @@
+"""Writes the deliveries of an issue: decides for a page of readers at a time, and commits each page by itself."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Row
+
+from newsletter.core.mails.parts import Sender
+from newsletter.core.mails.render import Renderer
+from newsletter.core.model import Catalogue, DeliveryState, Exclusion, IssueState, Story
+from newsletter.core.plan import WINDOW, Decision, Planner, Reader, WindowStory
+from newsletter.store import issues, ledger, outbox, subscribers
+from newsletter.store.database import Database
+from newsletter.store.ledger import Audit
+
+STORY = TypeAdapter(Story)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What publishing would come to; `issue` is None where it would be a new one."""
+
+    issue: int | None
+    new: int
+    editions: int
+    audit: Audit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Press:
+    """What compiles an issue into one database. `language` and `timezone` serve readers who chose none."""
+
+    database: Database
+    catalogue: Catalogue
+    renderer: Renderer
+    sender: Sender
+    language: str
+    timezone: str
+
+    def compile_story(self, story: Story, topics: Sequence[str], day: date, language: str) -> bytes:
+        """The compiled parts of a story in one language, as they are stored. `topics` are ids."""
+        names = [self.catalogue[topic].name for topic in topics if topic in self.catalogue]
+        return self.renderer.compile_story(story, names, day=day, language=language).to_bytes()
+
+
+@dataclass
+class PageWriter:
+    """Writes the deliveries of one issue, a page of subscribers a transaction, until its audience is through."""
+
+    press: Press
+    number: int
+    _frames: dict[str, bytes] = field(default_factory=dict)
+    _rendered: set[tuple[str, int]] = field(default_factory=set)
+    _editions: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
+    _held_stories: dict[int, frozenset[int]] = field(default_factory=dict)
+
+    def write_all(self, now: datetime, held: str | None) -> int:
+        """Write what is missing; returns how many rows this call wrote."""
+        database, written = self.press.database, 0
+        with database.read() as conn:
+            issue = issues.find_issue(conn, self.number)
+            if issue.state != IssueState.PREPARING:
+                return 0
+            window = issues.read_window(conn, self.number, issue.due_at - WINDOW)
+        planner = Planner(issue_id=self.number, due_at=issue.due_at, window=window)
+        self._stories = {story.id: story.story_id for story in window}
+        while True:
+            with database.read() as conn:
+                issue = issues.find_issue(conn, self.number)
+                page = self._read_page(conn, issue.cursor, issue.audience_max_id)
+                decided = list(self._decide(conn, planner, page))
+            if not page or issue.state != IssueState.PREPARING:
+                break
+            with database.write() as conn:
+                if issues.advance_cursor(conn, self.number, old=issue.cursor, new=page[-1].id, selected=len(page)):
+                    self._write_page(conn, issue, decided)
+                    written += len(page)
+        with database.write() as conn:
+            state = IssueState.PAUSED if held else IssueState.RUNNING
+            issues.finish_issue(conn, self.number, state, now, held)
+        return written
+
+    def count_all(self, now: datetime, window: Sequence[WindowStory]) -> Planned:
+        """Decide on the whole audience without writing anything."""
+        planner = Planner(issue_id=self.number, due_at=now, window=window)
+        self._stories = {story.id: story.story_id for story in window}
+        counts: Counter[str] = Counter()
+        editions: set[tuple[str, tuple[int, ...]]] = set()
+        cursor = 0
+        with self.press.database.read() as conn:
+            while page := self._read_page(conn, cursor, None):
+                cursor = page[-1].id
+                for reader, decision in self._decide(conn, planner, page):
+                    counts[decision.exclusion or DeliveryState.QUEUED] += 1
+                    if decision.stories:
+                        editions.add((reader.language, decision.stories))
+        queued = counts.pop(DeliveryState.QUEUED, 0)
+        books = Audit.opening(queued=queued, excluded=dict(counts))
+        return Planned(issue=None, new=books.selected, editions=len(editions), audit=books)
+
+    def _read_page(self, conn: Connection, after: int, until: int | None) -> list[Reader]:
+        press = self.press
+        return subscribers.read_audience(
+            conn, after=after, until=until, timezone=press.timezone, language=press.language
+        )
+
+    def _decide(self, conn: Connection, planner: Planner, page: Sequence[Reader]) -> Iterator[tuple[Reader, Decision]]:
+        excluded = {reader.id: planner.exclude(reader) for reader in page}
+        to_check = {r.id: planner.issues_to_check(r) for r in page if excluded[r.id] is None}
+        earlier = frozenset[int]().union(*to_check.values())
+        mails = ledger.read_held_editions(conn, earlier, page[0].id, page[-1].id) if earlier else {}
+        for reader in page:
+            exclusion = excluded[reader.id]
+            if exclusion is not None:
+                yield reader, Decision(exclusion=exclusion)
+                continue
+            held = frozenset[int]().union(*(self._stories_of(conn, edition) for edition in mails.get(reader.id, ())))
+            yield reader, planner.decide(reader, held)
+
+    def _stories_of(self, conn: Connection, edition_id: int) -> frozenset[int]:
+        if edition_id not in self._held_stories:
+            listed = issues.read_edition(conn, edition_id).stories.split(",")
+            self._held_stories[edition_id] = frozenset(
+                self._stories[int(story)] for story in listed if int(story) in self._stories
+            )
+        return self._held_stories[edition_id]
+
+    def _write_page(self, conn: Connection, issue: Row[Any], decided: Sequence[tuple[Reader, Decision]]) -> None:
+        mailed = [(reader, decision) for reader, decision in decided if decision.exclusion is None]
+        batches, batch_of = _make_batches(issue, [reader for reader, _ in mailed])
+        self._intern_editions(conn, issue, {(reader.language, decision.stories) for reader, decision in mailed})
+        rows = [
+            {
+                "issue_id": self.number,
+                "subscriber_id": reader.id,
+                "edition_id": self._editions.get((reader.language, decision.stories)),
+                "batch_id": batch_of.get(reader.id),
+                "lane": reader.lane,
+                "state": DeliveryState.QUEUED if decision.exclusion is None else DeliveryState.EXCLUDED,
+                "reason": decision.exclusion,
+                "since_issue_id": None if reader.frequency == "each" else reader.covered_issue_id,
+            }
+            for reader, decision in decided
+        ]
+        issues.insert_page(conn, rows, batches)
+        gathering = [(reader, decision) for reader, decision in decided if reader.frequency != "each"]
+        subscribers.advance_windows(
+            conn,
+            self.number,
+            issue.due_at,
+            mailed=[reader.id for reader, decision in gathering if decision.exclusion is None],
+            skipped=[r.id for r, decision in gathering if decision.exclusion is Exclusion.NO_MATCHING_STORIES],
+        )
+
+    def _intern_editions(self, conn: Connection, issue: Row[Any], wanted: set[tuple[str, tuple[int, ...]]]) -> None:
+        new = sorted(wanted - self._editions.keys())
+        for language, group in groupby(new, key=lambda edition: edition[0]):
+            self._render(conn, language, {story for _, stories in group for story in stories})
+        frames = [(language, self._frame(conn, issue, language), stories) for language, stories in new]
+        self._editions.update(zip(new, issues.intern_editions(conn, self.number, frames), strict=True))
+
+    def _frame(self, conn: Connection, issue: Row[Any], language: str) -> bytes:
+        if language not in self._frames:
+            frame = self.press.renderer.compile_frame(
+                self.press.sender, issue=self.number, title=issue.title, date=issue.date, language=language
+            )
+            self._frames[language] = issues.put_blobs(conn, [frame.to_bytes()])[0]
+        return self._frames[language]
+
+    def _render(self, conn: Connection, language: str, wanted: set[int]) -> None:
+        missing = {story for story in wanted if (language, story) not in self._rendered}
+        if not missing:
+            return
+        parts = {
+            row.id: self.press.compile_story(
+                STORY.validate_json(row.content), [t["id"] for t in json.loads(row.topics)], row.date, language
+            )
+            for row in issues.read_stories(conn, missing)
+        }
+        issues.insert_rendering(conn, self.number, language, parts)
+        self._rendered.update((language, story) for story in missing)
+
+
+def _make_batches(issue: Row[Any], readers: Sequence[Reader]) -> tuple[list[dict[str, Any]], dict[int, int]]:
+    """Batches of at most BATCH_SIZE readers of one lane, and the index of each reader's batch."""
+    batches: list[dict[str, Any]] = []
+    batch_of: dict[int, int] = {}
+    by_lane = sorted(readers, key=lambda reader: (reader.lane, reader.id))
+    for lane, group in groupby(by_lane, key=lambda reader: reader.lane):
+        ids = [reader.id for reader in group]
+        for start in range(0, len(ids), outbox.BATCH_SIZE):
+            chunk = ids[start : start + outbox.BATCH_SIZE]
+            batch_of.update(dict.fromkeys(chunk, len(batches)))
+            batches.append(
+                {
+                    "issue_id": issue.id,
+                    "lane": lane,
+                    "first_subscriber": chunk[0],
+                    "last_subscriber": chunk[-1],
+                    "due_at": issue.due_at,
+                }
+            )
+    return batches, batch_of

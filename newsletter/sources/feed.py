@@ -1,0 +1,247 @@
+"""Feeds into briefs: RSS and Atom through feedparser, JSON Feed by a small reader of our own.
+
+Takes bytes and does no I/O: feedparser would open a string that looks like an address or a path, so it gets a stream.
+Refuses, with the file's name, what is no feed or holds no item with any text.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from html import escape
+from typing import Any
+from xml.sax import SAXException
+
+import feedparser
+
+from newsletter.core.brief import date_in_name
+from newsletter.core.brief_matter import read_language
+from newsletter.core.brief_text import allow_image, clean_text
+from newsletter.core.errors import BriefError
+from newsletter.core.markup import parse_html
+from newsletter.core.model import Brief, BriefWarning, Story
+
+TITLE_LENGTH = 100
+"""The longest title, in characters, made from the text of an item that has none."""
+
+_SENTENCE = re.compile(r".{0,98}?(?:(?:(?<!\b[A-Z])\.|[!?؟۔])+[”’»\"')]*(?=\s|\Z)|[。！？]+[”’」』]*)", re.DOTALL)
+_REFERENCE = re.compile(rb"&#(?:0*([0-9]+)|[xX]0*([0-9a-fA-F]+));?")
+_JSON_FEED = "https://jsonfeed.org/version/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Item:
+    """An item as its feed has it. `title` and `body` are HTML; addresses may still be relative to `base`."""
+
+    title: str
+    body: str
+    base: str
+    link: str
+    guid: str | None
+    categories: tuple[str, ...]
+    day: date | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Feed:
+    title: str
+    language: str
+    items: tuple[_Item, ...]
+    warnings: tuple[BriefWarning, ...] = ()
+
+
+def parse_feed(data: bytes, *, brief_id: str, source: str, modified_at: datetime, language: str) -> Brief:
+    """The brief in a feed of any format and charset; raises BriefError with the file's name if it is none.
+
+    Items stay in the feed's order; one without a title gets its first sentence, one without any text is left out with
+    a warning. The date is that of the newest item, else a date in `brief_id`, else that of `modified_at`.
+    """
+    feed = _read_json(data, source) if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else _read_xml(data, source)
+    warnings = list(feed.warnings)
+    stories = []
+    for number, item in enumerate(feed.items, start=1):
+        story = _story(item)
+        if story.title:
+            stories.append(story)
+        else:
+            warnings.append(
+                BriefWarning(line=None, message=f"item {number} has neither title nor text and is left out")
+            )
+    if not stories:
+        raise BriefError(f"{source} holds no story: it is a feed without items")
+    days = [item.day for item in feed.items if item.day]
+    return Brief(
+        id=brief_id,
+        title=_plain(feed.title) or brief_id,
+        date=max(days, default=None) or date_in_name(brief_id) or modified_at.date(),
+        language=read_language(feed.language) or language,
+        stories=tuple(stories),
+        warnings=tuple(warnings),
+        source=source,
+        modified_at=modified_at,
+    )
+
+
+def is_json_feed(data: bytes) -> bool:
+    """Whether the bytes are a JSON object that says it is a JSON Feed."""
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and str(said.get("version", "")).startswith(_JSON_FEED)
+
+
+def _story(item: _Item) -> Story:
+    url = allow_image(item.link, item.base)
+    story = Story(
+        title=_plain(item.title),
+        blocks=parse_html(item.body, base=url or item.base),
+        url=url,
+        guid=item.guid,
+        categories=item.categories,
+    )
+    if story.title:
+        return story
+    images = (block.alt for top in story.blocks for block in top.walk() if block.alt)
+    title = _first_sentence(next(iter(story.paragraphs), "") or next(images, "") or url or "")
+    return replace(story, title=title)
+
+
+def _plain(html: str) -> str:
+    """The text of a title: its markup and entities resolved, on one line."""
+    spans = [span for block in parse_html(html) for inner in block.walk() for span in inner.spans]
+    return " ".join(re.split(r"[ \t\n]+", "".join(span.text for span in spans))).strip()
+
+
+def _first_sentence(text: str) -> str:
+    match = _SENTENCE.match(text)
+    if match and len(match[0]) <= TITLE_LENGTH:
+        return match[0]
+    if len(text) <= TITLE_LENGTH:
+        return text
+    cut = text[: TITLE_LENGTH - 1]
+    return f"{cut.rsplit(maxsplit=1)[0] if ' ' in cut else cut}…"
+
+
+def _read_xml(data: bytes, source: str) -> _Feed:
+    # We clean HTML and resolve addresses ourselves (markup.py); feedparser's ways lose what its lists do not know.
+    data = _REFERENCE.sub(_valid_reference, data)
+    try:
+        parsed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
+    except (ValueError, OverflowError) as error:
+        raise BriefError(f"{source} is a feed that cannot be read: {error}") from error
+    if not parsed.get("version") and not parsed.entries:
+        raise BriefError(f"{source} is not a feed: neither RSS nor Atom nor JSON Feed")
+    warnings = []
+    problem = parsed.get("bozo_exception")
+    if parsed.bozo and isinstance(problem, SAXException):
+        warnings.append(
+            BriefWarning(line=_line(problem), message=f"the feed is not well-formed XML: {_message(problem)}")
+        )
+    base = _text(parsed.feed, "link")
+    return _Feed(
+        title=_html_of(parsed.feed.get("title_detail")),
+        language=_text(parsed.feed, "language"),
+        items=tuple(_xml_item(entry, base) for entry in parsed.entries),
+        warnings=tuple(warnings),
+    )
+
+
+def _valid_reference(match: re.Match[bytes]) -> bytes:
+    """The reference, or one to U+FFFD where it names no character: feedparser raises over it outside of strict XML."""
+    digits, base = (match[1], 10) if match[1] else (match[2], 16)
+    number = int(digits, base) if len(digits) < 9 else 0x110000
+    return match[0] if number < 0xD800 or 0xDFFF < number < 0x110000 else b"&#65533;"
+
+
+def _xml_item(entry: Any, base: str) -> _Item:
+    bodies = entry.get("content") or [entry.get("summary_detail")]
+    body = next((body for body in bodies if body and "html" in body.get("type", "")), bodies[0])
+    terms = (tag.get("term") or tag.get("label") for tag in entry.get("tags") or ())
+    return _Item(
+        title=_html_of(entry.get("title_detail")),
+        body=_html_of(body),
+        base=_text(body or {}, "base") or base,
+        link=_text(entry, "link"),
+        guid=_text(entry, "id") or None,
+        categories=_clean_each(terms),
+        day=_xml_day(entry),
+    )
+
+
+def _html_of(detail: Any) -> str:
+    """A text construct of feedparser as HTML; plain text is escaped, its blank lines are paragraph breaks."""
+    if not detail:
+        return ""
+    value = str(detail.get("value") or "")
+    return value if "html" in detail.get("type", "") else _escape(value)
+
+
+def _escape(text: str) -> str:
+    return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n[ \t\r]*\n", text))
+
+
+def _xml_day(entry: Any) -> date | None:
+    # dict.get, because feedparser's own warns when asked for `updated_parsed` where only `published_parsed` is.
+    at = dict.get(entry, "published_parsed") or dict.get(entry, "updated_parsed")
+    return date(*at[:3]) if at else None
+
+
+def _line(problem: SAXException) -> int | None:
+    return problem.getLineNumber() if hasattr(problem, "getLineNumber") else None
+
+
+def _message(problem: SAXException) -> str:
+    return str(problem.getMessage())
+
+
+def _read_json(data: bytes, source: str) -> _Feed:
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BriefError(f"{source} is not a feed: it is not JSON ({error})") from error
+    if not isinstance(said, dict) or not str(said.get("version", "")).startswith(_JSON_FEED):
+        raise BriefError(f"{source} is not a feed: it is JSON, but names no version of JSON Feed")
+    items = said.get("items")
+    return _Feed(
+        title=_escape(_text(said, "title")),
+        language=_text(said, "language"),
+        items=tuple(_json_items(items if isinstance(items, list) else [], _text(said, "home_page_url"))),
+    )
+
+
+def _json_items(items: list[Any], base: str) -> Iterator[_Item]:
+    for item in items:
+        if isinstance(item, dict):
+            tags = item.get("tags")
+            text = _text(item, "content_text") or _text(item, "summary")
+            yield _Item(
+                title=_escape(_text(item, "title")),
+                body=_text(item, "content_html") or _escape(text),
+                base=base,
+                link=_text(item, "url") or _text(item, "external_url"),
+                guid=_text(item, "id") or None,
+                categories=_clean_each(tags if isinstance(tags, list) else []),
+                day=_json_day(_text(item, "date_published") or _text(item, "date_modified")),
+            )
+
+
+def _text(said: dict[str, Any], name: str) -> str:
+    """A member as text; an `id` may be a number (JSON Feed 1.1, Items)."""
+    value = said.get(name)
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _json_day(text: str) -> date | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (at.astimezone(UTC) if at.tzinfo else at).date()
+
+
+def _clean_each(names: Any) -> tuple[str, ...]:
+    cleaned = (" ".join(clean_text(name).split()) for name in names if isinstance(name, str))
+    return tuple(dict.fromkeys(name for name in cleaned if name))

@@ -1,0 +1,274 @@
+"""Lists of subscribers in and out: CSV and JSON Lines, in constant memory.
+
+Good rows go in, a thousand a transaction; bad rows are named with line and reason and stop nothing. An import never
+brings back someone who unsubscribed or is suppressed.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Row
+
+from newsletter.core.address import has_control_characters, parse_address
+from newsletter.core.errors import ImportRowError, StoreError
+from newsletter.core.model import SubscriberState
+from newsletter.core.policy import lane_of
+from newsletter.core.preferences import PersonRow, parse_row
+from newsletter.core.schedule import Frequency
+from newsletter.core.tokens import hash_address
+from newsletter.sources.rows import read_rows
+from newsletter.store import subscribers
+from newsletter.store.database import Database
+
+CHUNK = 1_000
+COLUMNS = ("email", "name", "topics", "frequency", "timezone", "language")
+_Parsed = TypeVar("_Parsed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRow:
+    """A row that did not go in; `line` counts from 1, the header included."""
+
+    line: int
+    email: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class ImportResult:
+    """What an import came to. Every row of the file is in exactly one of the four."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        """How many rows were not rejected."""
+        return self.added + self.updated + self.unchanged
+
+    def add(self, more: "ImportResult") -> None:
+        """Count the rows of a chunk."""
+        self.added += more.added
+        self.updated += more.updated
+        self.unchanged += more.unchanged
+
+
+def import_file(
+    database: Database,
+    path: Path,
+    *,
+    topics: Container[str],
+    languages: Container[str],
+    now: datetime,
+    dry_run: bool = False,
+    observe: Callable[[ImportResult], None] = lambda result: None,
+) -> ImportResult:
+    """Take in a list of subscribers; with `dry_run` nothing is kept.
+
+    ConfigError where the file or its header cannot be read; StoreError, which says how far it came, where the
+    database cannot be written: whole chunks are in, and importing the file again goes on.
+    """
+
+    def parse(cells: Mapping[str, object]) -> PersonRow:
+        return parse_row(cells, topics=topics, languages=languages)
+
+    with ExitStack() as stack:
+        # A trial is one transaction, undone at its end, so that a row repeated later on is known again.
+        trial = stack.enter_context(database.write(keep=False)) if dry_run else None
+
+        def save(people: Sequence[PersonRow]) -> ImportResult:
+            saved = ImportResult()
+            with nullcontext(trial) if trial else database.write() as conn:
+                for distinct in _split_repeated(people):
+                    save_rows(conn, database.ledger_key, distinct, saved, now=now, source=path.name)
+            return saved
+
+        return _take_rows(path, parse, save, observe)
+
+
+def import_suppressions(database: Database, path: Path, *, now: datetime) -> ImportResult:
+    """Take in a list of addresses that get no mail: `email`, and where given `reason`, `at` and `source`.
+
+    Errors as in `import_file`. An address that is suppressed already is unchanged.
+    """
+
+    def parse(cells: Mapping[str, object]) -> dict[str, Any]:
+        return _parse_suppression(cells, now, path.name)
+
+    def save(rows: Sequence[dict[str, Any]]) -> ImportResult:
+        first: dict[bytes, dict[str, Any]] = {}
+        for row in rows:
+            first.setdefault(hash_address(database.ledger_key, row["email"]), row)
+        with database.write() as conn:
+            known = subscribers.find_suppressed(conn, first)
+            new = [{**row, "address_hash": digest} for digest, row in first.items() if digest not in known]
+            subscribers.insert_suppressions(conn, new)
+        return ImportResult(added=len(new), unchanged=len(rows) - len(new))
+
+    return _take_rows(path, parse, save, lambda result: None)
+
+
+def _take_rows(
+    path: Path,
+    parse: Callable[[Mapping[str, object]], _Parsed],
+    save: Callable[[Sequence[_Parsed]], ImportResult],
+    observe: Callable[[ImportResult], None],
+) -> ImportResult:
+    result = ImportResult()
+    chunk: list[_Parsed] = []
+
+    def flush() -> None:
+        try:
+            result.add(save(chunk))
+        except StoreError as error:
+            raise StoreError(f"{error}, after {result.taken} rows of {path}: importing it again goes on") from error
+        chunk.clear()
+        observe(result)
+
+    for row in read_rows(path):
+        try:
+            chunk.append(parse(row.demand_cells()))
+        except ImportRowError as error:
+            result.rejected.append(RejectedRow(line=row.line, email=row.email, reason=row.explain(error)))
+            continue
+        if len(chunk) == CHUNK:
+            flush()
+    flush()
+    return result
+
+
+def _split_repeated(people: Sequence[PersonRow]) -> list[list[PersonRow]]:
+    """Lots to be saved one after the other: none has a person twice, and a person's rows keep their order."""
+    lots: list[dict[str, PersonRow]] = []
+    for person in people:
+        lot = next((lot for lot in lots if person.email_key not in lot), None)
+        if lot is None:
+            lot = {}
+            lots.append(lot)
+        lot[person.email_key] = person
+    return [list(lot.values()) for lot in lots]
+
+
+def _parse_suppression(cells: Mapping[str, object], now: datetime, source: str) -> dict[str, Any]:
+    given = {name: str(cells.get(name) or "").strip() for name in ("email", "reason", "at", "source")}
+    try:
+        for name in ("reason", "source"):
+            if has_control_characters(given[name]):
+                raise ValueError(f"the {name} {given[name][:80]!r} has control characters")
+        at = datetime.fromisoformat(given["at"]) if given["at"] else now
+        return {
+            "email": parse_address(given["email"]).key,
+            "reason": given["reason"] or "imported",
+            "at": at if at.tzinfo else at.replace(tzinfo=UTC),
+            "source": given["source"] or source,
+        }
+    except ValueError as error:
+        raise ImportRowError(str(error)) from None
+
+
+def save_rows(
+    conn: Connection,
+    ledger_key: bytes,
+    rows: Sequence[PersonRow],
+    result: ImportResult,
+    *,
+    now: datetime,
+    source: str,
+) -> None:
+    """Write rows of distinct people, as consented by `source`, and count them in `result`."""
+    known = subscribers.find_subscribers(conn, [row.email_key for row in rows])
+    hashes = {row.email_key: hash_address(ledger_key, row.email_key) for row in rows if row.email_key not in known}
+    suppressed = subscribers.find_suppressed(conn, list(hashes.values()))
+    topic_sets = subscribers.intern_topic_sets(conn, {";".join(row.topics) for row in rows})
+    last_issue, last_due = subscribers.last_issue(conn)
+    new: list[dict[str, Any]] = []
+    changed: list[tuple[Row[Any], dict[str, Any]]] = []
+    for row in rows:
+        before = known.get(row.email_key)
+        topics = ";".join(row.topics)
+        if before is None and hashes[row.email_key] not in suppressed:
+            person = _new_person(row, hashes[row.email_key], topic_sets[topics], now, last_issue)
+            new.append({**person, "topics": topics})
+            continue
+        changes = _find_changes(row, before, topic_sets[topics]) if before is not None else {}
+        if before is None or not changes:
+            result.unchanged += 1
+            continue
+        if before.frequency == Frequency.EACH and changes.get("frequency", Frequency.EACH) != Frequency.EACH:
+            # Readers of each issue are not tracked; from here on their window begins after the newest one.
+            last_mail = max(last_due, before.signed_up_at) if last_due else None
+            changes |= {"covered_issue_id": last_issue, "last_mail_at": last_mail}
+        changed.append((before, changes))
+    consent = {"at": now, "source": source, "wording": "imported by the operator", "confirmed_at": now}
+    subscribers.update_subscribers(conn, changed, now)
+    agreed = {row.email_key: ";".join(row.topics) for row in rows}
+    confirmed = {before.id: agreed[before.email_key] for before, changes in changed if "state" in changes}
+    subscribers.insert_consents(conn, confirmed, consent)
+    subscribers.insert_subscribers(conn, new, consent)
+    result.updated += len(changed)
+    result.added += len(new)
+
+
+def _new_person(row: PersonRow, address_hash: bytes, topic_set: int, now: datetime, last_issue: int) -> dict[str, Any]:
+    return {
+        "email": row.email,
+        "email_key": row.email_key,
+        "address_hash": address_hash,
+        "name": row.name,
+        "state": SubscriberState.ACTIVE,
+        "topic_set_id": topic_set,
+        "frequency": str(row.frequency),
+        "timezone": row.timezone,
+        "language": row.language,
+        "lane": lane_of(row.email_key),
+        "created_at": now,
+        "signed_up_at": now,
+        "covered_issue_id": last_issue,
+    }
+
+
+def _find_changes(row: PersonRow, before: Row[Any], topic_set: int) -> dict[str, Any]:
+    """The columns that a row changes; none for someone who left or is suppressed."""
+    if before.state == SubscriberState.UNSUBSCRIBED or before.at is not None:
+        return {}
+    wanted: dict[str, Any] = {
+        "name": row.name,
+        "frequency": str(row.frequency),
+        "timezone": row.timezone,
+        "language": row.language,
+    }
+    changes = {name: wanted[name] for name in wanted if name in row.given and wanted[name] != getattr(before, name)}
+    if "topics" in row.given and topic_set != before.topic_set_id:
+        changes["topic_set_id"] = topic_set
+    if before.state == SubscriberState.PENDING:
+        changes["state"] = SubscriberState.ACTIVE
+    return changes
+
+
+def export_rows(people: Iterable[Row[Any]], *, as_csv: bool) -> Iterator[str]:
+    """The lines of a list that import reads back without change."""
+    if as_csv:
+        yield _write_csv(COLUMNS)
+    for person in people:
+        shown = (person.email, person.name, person.topics, person.frequency, person.timezone, person.language)
+        cells: dict[str, Any] = {name: value or "" for name, value in zip(COLUMNS, shown, strict=True)}
+        if as_csv:
+            yield _write_csv(cells.values())
+        else:
+            cells["topics"] = person.topics.split(";") if person.topics else []
+            yield json.dumps(cells, ensure_ascii=False) + "\n"
+
+
+def _write_csv(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
