@@ -1,0 +1,75 @@
+"""Makes docs/pictures: a mail of the sample brief on a phone (light and dark) and on a desktop, as Chromium draws it.
+
+Needs the package chromium of Debian. Run: .venv/bin/python docs/make_pictures.py
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+PICTURES = Path(__file__).parent / "pictures"
+SETTINGS = {
+    "NEWSLETTER_NAME": "The Morning Brief",
+    "NEWSLETTER_FROM": "The Morning Brief <brief@news.example.org>",
+    "NEWSLETTER_POSTAL_ADDRESS": "The Morning Brief, 1 Market Square, Sampleton",
+}
+MAIL = ("--brief", "2026-11-23-monday", "--topics", "culture,science")
+
+PHONE_WIDTH, DESKTOP_WIDTH, HEIGHT, GAP = 375, 1280, 780, 30
+STYLE = (
+    f"body{{margin:0;display:flex;gap:{GAP}px}}"
+    f"iframe{{height:{HEIGHT}px;border:0;outline:1px solid #8886;outline-offset:-1px;border-radius:14px}}"
+)
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command prints, with the settings above; an error where it fails."""
+    done = subprocess.run(  # noqa: S603 - every word of it is this file's own
+        command, cwd=folder, env=os.environ | SETTINGS, check=True, capture_output=True, encoding="utf-8"
+    )
+    return done.stdout
+
+
+def render_mail(folder: Path) -> str:
+    """The HTML of the mail, made by the command line in a working folder of its own."""
+    newsletter = (sys.executable, "-m", "newsletter")
+    run(folder, *newsletter, "init")
+    return run(folder, *newsletter, "render", *MAIL)
+
+
+def write_page(folder: Path, name: str, frames: list[tuple[int, str]]) -> Path:
+    """A page with the mail in frames side by side, each of a width and a colour scheme."""
+    shown = "".join(
+        f'<iframe src="mail.html" style="width:{width}px;color-scheme:{s}"></iframe>' for width, s in frames
+    )
+    page = folder / f"{name}.html"
+    page.write_text(f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>{shown}', encoding="utf-8")
+    return page
+
+
+def take_picture(page: Path, width: int) -> None:
+    """A PNG of a page, on a transparent ground."""
+    chromium = shutil.which("chromium") or sys.exit("error: there is no chromium here: apt-get install chromium")
+    flags = ["--headless=new", "--hide-scrollbars", "--disable-gpu", "--default-background-color=00000000"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")  # Chromium refuses to run its sandbox as root; the page is our own
+    target = PICTURES / f"{page.stem}.png"
+    run(page.parent, chromium, *flags, f"--window-size={width},{HEIGHT}", f"--screenshot={target}", page.as_uri())
+    print(f"{target}: {target.stat().st_size} bytes")
+
+
+def main() -> None:
+    """Make all pictures anew."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "mail.html").write_text(render_mail(folder), encoding="utf-8")
+        phones = write_page(folder, "mail-phone", [(PHONE_WIDTH, "light"), (PHONE_WIDTH, "dark")])
+        take_picture(phones, 2 * PHONE_WIDTH + GAP)
+        take_picture(write_page(folder, "mail-desktop", [(DESKTOP_WIDTH, "light")]), DESKTOP_WIDTH)
+
+
+if __name__ == "__main__":
+    main()
