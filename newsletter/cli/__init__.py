@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NewsletterError as error:
         _fail(str(error), ERROR)
     except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer keeps the class to itself; its message is the help
+            typer.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
         _fail(error.format_message(), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", INTERRUPTED)

@@ -21,7 +21,7 @@ from newsletter.core.policy import Reply, Stage, has_expired, judge_loss, judge_
 from newsletter.core.tokens import Purpose, Signer
 from newsletter.deliver.claims import Claims
 from newsletter.deliver.ledger_writer import LedgerWriter, Step
-from newsletter.store import ledger, outbox, upkeep
+from newsletter.store import exclusions, ledger, outbox, upkeep
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 from newsletter.store.outbox import Claimed, Finished
@@ -135,6 +135,7 @@ class DeliveryRun:
     def _end(self) -> None:
         with self.database.write() as conn:
             outbox.free_batches(conn, self._owner)
+            exclusions.exclude_cancelled(conn)
             ledger.prune_issues(conn, self.clock() - self.rules.retain)
 
     async def _run_connections(self) -> None:
@@ -201,7 +202,9 @@ class DeliveryRun:
             mail = self._compose(claimed, started_at)
         except NewsletterError as error:
             return Step(finished=self._finish(claimed, _refuse(str(error)), b"", started_at))
-        envelope = Envelope(return_path=self._return_path(claimed), recipient=claimed.email)
+        envelope = Envelope(
+            return_path=self._return_path(claimed), recipient=claimed.email, envid=f"{claimed.key[0]}-{claimed.key[1]}"
+        )
         try:
             attempted = await connection.send(envelope, mail)
         except asyncio.CancelledError:

@@ -16,11 +16,11 @@ from xml.sax import SAXException
 
 import feedparser
 
-from newsletter.core.brief import date_in_name
-from newsletter.core.brief_matter import read_language
-from newsletter.core.brief_text import allow_image, clean_text
+from newsletter.core.briefs.markup import parse_html
+from newsletter.core.briefs.matter import read_language
+from newsletter.core.briefs.parser import date_in_name
+from newsletter.core.briefs.text import allow_image, clean_text
 from newsletter.core.errors import BriefError
-from newsletter.core.markup import parse_html
 from newsletter.core.model import Brief, BriefWarning, Story
 
 TITLE_LENGTH = 100

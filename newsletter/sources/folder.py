@@ -1,6 +1,6 @@
 """Briefs from folders of files: one file, all of a folder, or one by its name or as the latest.
 
-Uses core/brief.py and feed.py; reads only below the folders and paths it is given. Refuses addresses of the network.
+Uses core/briefs/parser.py and feed.py; reads only below the folders and paths it is given. Refuses addresses of the network.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from newsletter.core.brief import parse_brief
+from newsletter.core.briefs.parser import parse_brief
 from newsletter.core.errors import BriefError, NewsletterError, SourceError
 from newsletter.core.model import Brief
 from newsletter.sources.feed import is_json_feed, parse_feed

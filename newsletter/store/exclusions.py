@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, select, update
 
-from newsletter.core.model import DeliveryState, Exclusion, Key, SubscriberState
+from newsletter.core.model import DeliveryState, Exclusion, IssueState, Key, SubscriberState
 from newsletter.store.schema import deliveries, issues, subscribers, suppressions
 
 
@@ -45,6 +45,13 @@ def exclude_forgotten(conn: Connection, which: Any) -> int:
     """Exclude queued deliveries to people who were erased since publication."""
     gone = ~exists().where(subscribers.c.id == deliveries.c.subscriber_id)
     return exclude_deliveries(conn, Exclusion.UNSUBSCRIBED, and_(which, gone))
+
+
+def exclude_cancelled(conn: Connection) -> int:
+    """Exclude what was on the wire when its issue was cancelled, and came back deferred."""
+    cancelled = select(issues.c.id).where(issues.c.state == IssueState.CANCELLED)
+    which = and_(deliveries.c.due_at.is_not(None), deliveries.c.issue_id.in_(cancelled))
+    return exclude_deliveries(conn, Exclusion.CANCELLED, which)
 
 
 def reopen_windows(conn: Connection, which: Any) -> None:

@@ -15,10 +15,11 @@ from sqlalchemy import func, select, update
 from test_publish import CATALOGUE, make_brief, make_publisher, make_story, sign_up
 from workshop import parse_mail
 
+from newsletter import control
 from newsletter.core.tokens import Signer
 from newsletter.deliver import DeliveryRun, Progress, Rules
 from newsletter.publish import Publisher, audit
-from newsletter.store import outbox
+from newsletter.store import outbox, upkeep
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 from newsletter.store.schema import attempts, batches, deliveries, subscribers
@@ -210,6 +211,28 @@ def test_being_cancelled_at_the_final_dot_is_uncertain_and_written_down(publishe
     assert (books.deferred, books.sending) == (1, 0)
     with publisher.database.read() as conn:
         assert conn.execute(select(attempts.c.outcome)).scalars().all() == ["uncertain"]
+
+
+def test_what_comes_back_deferred_to_a_cancelled_issue_is_excluded(publisher: Publisher) -> None:
+    issue = publish(publisher, 1)
+    server = SmtpServer(replies={"RCPT": "451 4.3.0 later"})
+
+    async def run() -> None:
+        async with server:
+            delivery = make_run(publisher.database, server)
+            delivery.observe = lambda progress: cancel_on_the_wire(publisher.database, issue)
+            await delivery.run()
+
+    asyncio.run(run())
+    books = audit(publisher.database, issue)
+    assert (books.excluded, books.deferred, books.balanced) == ({"cancelled": 1}, 0, True)
+
+
+def cancel_on_the_wire(database: Database, issue: int) -> None:
+    with database.read() as conn:
+        on_the_wire = upkeep.is_sending(conn, issue)
+    if on_the_wire:
+        control.cancel_issue(database, issue, now=NOW)
 
 
 def test_a_second_process_follows_the_first_to_its_end(publisher: Publisher) -> None:

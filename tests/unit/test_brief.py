@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.core.brief import date_in_name, parse_brief
-from newsletter.core.brief_draft import excerpt, split_topics
-from newsletter.core.brief_headlines import DETAILS, HEADLINES
-from newsletter.core.brief_markdown import MAX_NESTING
-from newsletter.core.brief_matter import read_language
-from newsletter.core.brief_text import title_key
+from newsletter.core.briefs.draft import excerpt, split_topics
+from newsletter.core.briefs.headlines import DETAILS, HEADLINES
+from newsletter.core.briefs.markdown import MAX_NESTING
+from newsletter.core.briefs.matter import read_language
+from newsletter.core.briefs.parser import date_in_name, parse_brief
+from newsletter.core.briefs.text import title_key
 from newsletter.core.errors import BriefError
 from newsletter.core.model import BlockKind, Brief
 
@@ -587,12 +587,22 @@ def test_elements_that_vanish_are_warned_of() -> None:
     ]
 
 
-@pytest.mark.parametrize("opening", ["<!--", "<script", "<style", "<textarea"])
-def test_html_that_is_never_closed_is_warned_of(opening: str) -> None:
-    end = "" if opening == "<!--" else ">"
-    text = f"## One\n\ntext\n\n{opening}{end}\nlost\n\n## Two\n"
+def test_a_comment_that_is_never_closed_is_warned_of() -> None:
+    text = "## One\n\ntext\n\n<!--\nlost\n\n## Two\n"
     assert told(text) == {"One": ["text"]}
-    assert (5, f"{opening} is never closed: all text after it is left out") in warned(text)
+    assert (5, "<!-- is never closed: all text after it is left out") in warned(text)
+
+
+@pytest.mark.parametrize("name", ["script", "style", "textarea"])
+def test_an_element_that_is_never_closed_swallows_its_own_story_only(name: str) -> None:
+    text = f"## One\n\ntext\n\n<{name}>\nlost\n\n## Two\n"
+    assert told(text) == {"One": ["text"], "Two": []}
+    assert (5, f"<{name}> may not stand in a mail and is left out") in warned(text)
+
+
+def test_what_stands_beside_a_tag_is_markdown_like_the_rest() -> None:
+    text = "## One\n\n<script>a()\n\nb()</script> [x](javascript:c) [said](#)\n\n<div>*so*</div>\n"
+    assert told(text) == {"One": ["x said", "so"]}
 
 
 def test_code_that_is_never_closed_is_warned_of() -> None:

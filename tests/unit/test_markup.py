@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.core.brief_text import allow_image, allow_link, clean_text, title_key
-from newsletter.core.brief_tree import MAX_DEPTH
-from newsletter.core.markup import parse_html
+from newsletter.core.briefs.markup import parse_html
+from newsletter.core.briefs.text import allow_image, allow_link, clean_text, title_key
+from newsletter.core.briefs.tree import MAX_DEPTH
 from newsletter.core.model import Block, BlockKind, Span
 
 MANY = 10_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.core.brief import parse_brief
+from newsletter.core.briefs.parser import parse_brief
 from newsletter.core.errors import ImportRowError
 from newsletter.core.model import Brief, Topic
 from newsletter.core.preferences import PersonRow, parse_row

@@ -1,6 +1,6 @@
 """A Markdown brief into stories: tells its shape, settles its title, date and language, numbers its warnings.
 
-Uses brief_matter, brief_headlines and brief_headings. Refuses, with the file's name and the line, a brief that holds
+Uses matter.py, headlines.py and headings.py. Refuses, with the file's name and the line, a brief that holds
 no story or whose front matter is malformed; everything else that looks like a slip is a warning.
 """
 
@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 from datetime import date, datetime
 
-from newsletter.core.brief_draft import Reading, finish_story
-from newsletter.core.brief_headings import read_headings
-from newsletter.core.brief_headlines import read_headlines
-from newsletter.core.brief_markdown import Document
-from newsletter.core.brief_matter import FrontMatter, read_matter, split_matter
-from newsletter.core.brief_text import clean_text
+from newsletter.core.briefs.draft import Reading, finish_story
+from newsletter.core.briefs.headings import read_headings
+from newsletter.core.briefs.headlines import read_headlines
+from newsletter.core.briefs.markdown import Document
+from newsletter.core.briefs.matter import FrontMatter, read_matter, split_matter
+from newsletter.core.briefs.text import clean_text
 from newsletter.core.errors import BriefError
 from newsletter.core.model import Brief, Story
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import yaml
 
-from newsletter.core.brief_draft import split_topics
+from newsletter.core.briefs.draft import split_topics
 from newsletter.core.errors import BriefError
 from newsletter.core.model import BriefWarning
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 
-from newsletter.core.brief_text import allow_image, allow_link, clean_text
-from newsletter.core.brief_tree import Style, TreeBuilder
+from newsletter.core.briefs.text import allow_image, allow_link, clean_text
+from newsletter.core.briefs.tree import Style, TreeBuilder
 from newsletter.core.model import Block, BlockKind
 
 Attributes = dict[str, str]

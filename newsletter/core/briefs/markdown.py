@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, html_block
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from newsletter.core.markup import parse_html
+from newsletter.core.briefs.markup import parse_html
 from newsletter.core.model import Block, BlockKind, BriefWarning
 
 MAX_NESTING = 32
@@ -30,7 +30,6 @@ _WHITE = re.compile(r"[ \t\n]+")
 _BULLET = re.compile(r"\s*(?:[-+*]|\d{1,9}[.)])\s+")
 # Of bounded length, so that many that never end cost no more than linear time.
 _TEMPLATE = re.compile(r"\{\{.{,200}?\}\}|\{%.{,200}?%\}|\{#.{,200}?#\}|[$#]\{[^\n}]{,200}\}|<%.{,200}?%>")
-_UNCLOSED = (("<!--", "-->"), ("<script", "</script"), ("<style", "</style"), ("<textarea", "</textarea"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,10 +162,8 @@ def _is_closed(fence: Token, lines: list[str]) -> bool:
 def _warn_of_elements(html: str, line: int) -> Iterator[BriefWarning]:
     for name in dict.fromkeys(match.lower() for match in _VANISHING.findall(html)):
         yield BriefWarning(line=line, message=f"<{name}> may not stand in a mail and is left out")
-    folded = html.strip().lower()
-    for start, end in _UNCLOSED:
-        if folded.startswith(start) and end not in folded and (start == "<!--" or len(folded) > len(start) + 1):
-            yield BriefWarning(line=line, message=f"{start} is never closed: all text after it is left out")
+    if html.startswith("<!--") and "-->" not in html:
+        yield BriefWarning(line=line, message="<!-- is never closed: all text after it is left out")
 
 
 class _Markdown(MarkdownIt):
@@ -178,6 +175,7 @@ class _Markdown(MarkdownIt):
 def _markdown() -> MarkdownIt:
     markdown = _Markdown("commonmark", {"maxNesting": MAX_NESTING}).enable("table")
     markdown.block.ruler.before("table", "mark", _mark_line, {"alt": _INTERRUPTS})
+    markdown.block.ruler.at("html_block", _read_comment, {"alt": _INTERRUPTS[:-1]})
     markdown.inline.ruler.before("text", "template", _keep_template)
     return markdown
 
@@ -196,6 +194,12 @@ def _mark_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     token.map = [start, start + mark.count]
     state.line = start + mark.count
     return True
+
+
+def _read_comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """The block rule of raw HTML, for comments alone: what stands beside any other tag is Markdown like the rest."""
+    at = state.bMarks[start] + state.tShift[start]
+    return state.src.startswith("<!--", at) and html_block(state, start, end, silent)
 
 
 def _item_bounds(group: Group) -> Iterator[tuple[int, int]]:

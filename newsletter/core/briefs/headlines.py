@@ -1,17 +1,17 @@
 """The brief with headlines and details: the lines that mark its two parts, and the list of titles.
 
-Uses brief_markdown, brief_draft, and brief_details for the second part. Refuses to guess: without a line “Headlines:”
+Uses markdown.py, draft.py, and details.py for the second part. Refuses to guess: without a line “Headlines:”
 and titles below it, a document is of another shape.
 """
 
 import re
 from collections.abc import Iterator
 
-from newsletter.core.brief_details import read_details
-from newsletter.core.brief_draft import Draft, Reading, excerpt, read_topics
-from newsletter.core.brief_headings import read_heading
-from newsletter.core.brief_markdown import Document, Group, Mark, is_list, line_of
-from newsletter.core.brief_text import title_key
+from newsletter.core.briefs.details import read_details
+from newsletter.core.briefs.draft import Draft, Reading, excerpt, read_topics
+from newsletter.core.briefs.headings import read_heading
+from newsletter.core.briefs.markdown import Document, Group, Mark, is_list, line_of
+from newsletter.core.briefs.text import title_key
 from newsletter.core.model import fold
 
 HEADLINES = (

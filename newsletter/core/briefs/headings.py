@@ -1,12 +1,12 @@
 """The brief with headings: `#` its title, `##` a story, or `##` a section and `###` its stories.
 
-Uses brief_markdown and brief_draft. A heading inside a quote or a list, and one of level 4 or more, is body.
+Uses markdown.py and draft.py. A heading inside a quote or a list, and one of level 4 or more, is body.
 """
 
 from dataclasses import dataclass, field
 
-from newsletter.core.brief_draft import Draft, Reading
-from newsletter.core.brief_markdown import Document, Group, Line, line_of, warn_of_markup
+from newsletter.core.briefs.draft import Draft, Reading
+from newsletter.core.briefs.markdown import Document, Group, Line, line_of, warn_of_markup
 
 STORY_LEVELS = 3
 

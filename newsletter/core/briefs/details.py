@@ -1,6 +1,6 @@
 """The details of a brief with headlines: finds each title's line and gives it the blocks below.
 
-Uses brief_markdown and brief_draft. Finds titles inside markdown-it's own block parser, so that a title needs no blank
+Uses markdown.py and draft.py. Finds titles inside markdown-it's own block parser, so that a title needs no blank
 line around it, may look like a list (`1. FC …`), and is none inside code; one dictionary lookup a line.
 """
 
@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from newsletter.core.brief_draft import Draft, Reading, excerpt, read_topics
-from newsletter.core.brief_headings import read_heading
-from newsletter.core.brief_markdown import Document, Group, Item, Line, Mark, is_list, line_of, warn_of_markup
-from newsletter.core.brief_text import title_key
+from newsletter.core.briefs.draft import Draft, Reading, excerpt, read_topics
+from newsletter.core.briefs.headings import read_heading
+from newsletter.core.briefs.markdown import Document, Group, Item, Line, Mark, is_list, line_of, warn_of_markup
+from newsletter.core.briefs.text import title_key
 from newsletter.core.model import fold
 
 MAX_TITLE_LINES = 4

@@ -1,6 +1,6 @@
 """A story while its brief is being read: title, tokens and place; and what becomes of it.
 
-Uses brief_markdown. Takes the line `Topics: a, b` off the body; refuses to lose anything without a warning.
+Uses markdown.py. Takes the line `Topics: a, b` off the body; refuses to lose anything without a warning.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
-from newsletter.core.brief_markdown import Document, Group, Line, line_of
+from newsletter.core.briefs.markdown import Document, Group, Line, line_of
 from newsletter.core.model import BriefWarning, Story
 
 EXCERPT_LENGTH = 60
