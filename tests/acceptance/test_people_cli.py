@@ -201,11 +201,9 @@ def test_forget_leaves_a_hash_and_nameless_rows_and_no_other_byte(ready: Worksho
     ready.write("more.csv", "email,name,topics\nmadeleine.smith@example.org,Madeleine Smith,science\n")
     ready.run("subscribers", "import", "more.csv")
     replies = {"RCPT": {"madeleine.smith@example.org": "550 5.1.1 <madeleine.smith@example.org> is not here"}}
-    ready.write("briefs/2026-11-22-sunday.md", MONDAY.replace("comet", "second comet"))
     with run_in_thread(SmtpServer(replies=replies)) as server:
         ready.use(server)
-        ready.run("send", "--brief", "2026-11-22-sunday", "--only", "madeleine.smith@example.org")
-        ready.run("send", "--brief", "2026-11-24-tuesday", "--only", "madeleine.smith@example.org")
+        ready.run("send")
     ready.run("subscribers", "add", "ada@example.org", "--name", "Countess")
     before = ready.run("audit", "--json").json
     assert b"madeleine.smith" in read_database(ready)
@@ -230,6 +228,15 @@ def test_forget_leaves_a_hash_and_nameless_rows_and_no_other_byte(ready: Worksho
         assert ran.err == "error: there is no subscriber madeleine.smith@example.org\n"
     assert ready.run("suppressions", "export").out == "email,reason,at,source\n"
     assert "–" in ready.run("suppressions", "list").out
+
+
+def test_forget_also_wipes_the_note_that_an_issue_went_to_one_person_alone(ready: Workshop) -> None:
+    with run_in_thread(SmtpServer()) as server:
+        ready.use(server)
+        ready.run("send", "--only", "ada@example.org")
+    ready.run("subscribers", "forget", "ada@example.org")
+    assert b"ada@example.org" not in read_database(ready)
+    assert ready.run("issues", "show", "1", "--json").json["state"] == "paused"
 
 
 def test_forget_frees_the_books_of_what_is_still_owed(ready: Workshop) -> None:

@@ -1,7 +1,7 @@
 """Finds every keyword of a catalogue in one pass over a story's title and the beginning of its text.
 
 Three automata a language: over stemmed words, over words exactly as written (keywords in capitals), and over raw text
-(scripts without spaces). Uses topic_words; decides nothing about topics.
+(scripts without spaces). Uses words.py; decides nothing about topics.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """Which topics a story has, and why: the author first, then section and category, then keywords.
 
-Uses topic_keywords; reads no files. A topic's parent takes its stories too. Catalogues come from `parse_catalogue`,
+Uses keywords.py; reads no files. A topic's parent takes its stories too. Catalogues come from `parse_catalogue`,
 which refuses circles.
 """
 

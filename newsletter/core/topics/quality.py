@@ -1,6 +1,6 @@
 """How good a catalogue is: its matches held against labelled stories, and keywords that share or do no work.
 
-Uses topics and topic_keywords; returns values for the terminal to print.
+Uses matcher.py and keywords.py; returns values for the terminal to print.
 """
 
 import json
