@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from newsletter.deliver import Progress
 
+PAGES_PORT = 8000
 MARKER = ".newsletter-demo"
 SETTINGS = """\
 NEWSLETTER_NAME=The Morning Brief
@@ -116,7 +117,10 @@ def _write_pages(folder: Path) -> None:
     (pages / "index.html").write_text(text, encoding="utf-8")
 
 
-def serve_pages(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the demo's pages on loopback; the caller runs and closes it."""
+def serve_pages(folder: Path) -> ThreadingHTTPServer:
+    """A server of the demo's pages on loopback, at PAGES_PORT or any free port; the caller runs and closes it."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "pages"))
-    return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", PAGES_PORT), handler)
+    except OSError:
+        return ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_SECONDS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
+TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", *(f"{s}{more}" for s in _SECONDS for more in ("", ".%f", "%z", ".%f%z"))]
+"""ISO 8601 as people write it, and as the log itself does."""
+
 IssueOption = Annotated[int | None, typer.Option("--issue", help="Number of the issue.")]
 Email = Annotated[str, typer.Option("--email", help="Address of a subscriber.")]
 
@@ -65,7 +69,9 @@ def log(
     issue: IssueOption = None,
     email: Annotated[str | None, typer.Option("--email", help="Address of a subscriber.")] = None,
     state: Annotated[str | None, typer.Option("--state", help="State that the delivery is in now.")] = None,
-    since: Annotated[datetime | None, typer.Option("--since", help="Attempts at or after this time (UTC).")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--since", formats=TIME_FORMATS, help="Attempts at or after this time (UTC).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The delivery log: one line an attempt."""

@@ -1,6 +1,9 @@
 """Commands that set up: init, demo, db."""
 
+import shutil
+import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +18,6 @@ from newsletter.cli.output import Json, say, write_json, write_rows
 if TYPE_CHECKING:
     from newsletter.demo import DemoResult
 
-DEMO_PORT = 8000
 
 app = typer.Typer()
 db_app = typer.Typer(help="The database.", no_args_is_help=True)
@@ -55,7 +57,7 @@ def demo(
     else:
         _show_demo(result)
     if serve:
-        with serve_pages(result.folder, DEMO_PORT) as server:
+        with serve_pages(result.folder) as server, suppress(KeyboardInterrupt):
             say(f"serving http://127.0.0.1:{server.server_port}/ until Ctrl-C")
             server.serve_forever()
 
@@ -80,7 +82,8 @@ def _show_demo(result: "DemoResult") -> None:
     folder = result.folder
     typer.echo(f"\nThe mails, as the SMTP server got them: {folder / 'mails'}/*.eml")
     typer.echo(f"In a browser: {(folder / 'pages' / 'index.html').as_uri()} (or newsletter demo --serve)")
-    typer.echo(f"Look further: cd {folder} && newsletter log, newsletter audit --names, newsletter explain --email …")
+    command = "newsletter" if shutil.which("newsletter") else Path(sys.executable).with_name("newsletter")
+    typer.echo(f"Look further: cd {folder}, then {command} log, audit --names, explain --email ada@example.org")
 
 
 def _count_topics(told: dict[str, Any]) -> str:

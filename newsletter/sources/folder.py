@@ -1,6 +1,7 @@
 """Briefs from folders of files: one file, all of a folder, or one by its name or as the latest.
 
-Uses core/briefs/parser.py and feed.py; reads only below the folders and paths it is given. Refuses addresses of the network.
+Uses core/briefs/parser.py and feed.py; reads only below the folders and paths it is given. Refuses addresses of the
+network.
 """
 
 import os
