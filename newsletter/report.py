@@ -172,14 +172,14 @@ def _explain_story(row: Row[Any], chosen: str, catalogue: Catalogue, *, left_out
     matching = [topic for topic in topics if topic["id"] in wanted]
     if matching:
         because = [f"{_name(topic['id'], catalogue)}: {'; '.join(topic['because'])}" for topic in matching]
-        if left_out:
-            because.append("an earlier mail holds it, or no mail of this issue was due")
     elif EVERY_STORY in wanted:
         because = ["chose every story"]
     elif topics:
         because = ["its topics were not chosen: " + ", ".join(_name(topic["id"], catalogue) for topic in topics)]
     else:
         because = ["no topic took it"]
+    if left_out and (matching or EVERY_STORY in wanted):
+        because.append("an earlier mail holds it, or no mail of this issue was due")
     return {"title": row.title, "issue": row.issue_id, "topics": [topic["id"] for topic in topics], "because": because}
 
 

@@ -34,6 +34,8 @@ app.add_typer(issues.app, name="issues")
 app.add_typer(setup.db_app, name="db")
 
 ERROR, INTERRUPTED = 1, 3
+TYPER_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -68,13 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             typer.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
         _fail(error.format_message(), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort:
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has heard enough
         sys.exit(ERROR)
     except OSError as error:
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}", ERROR)
+    if code == TYPER_INTERRUPTED:
+        _fail("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -43,7 +43,7 @@ def audit(
     from newsletter.publish import audit as audit_issue
     from newsletter.store import ledger
 
-    if issue != "latest" and not issue.isdigit():
+    if issue != "latest" and not issue.isdecimal():
         raise typer.BadParameter(f"{issue!r} is neither the number of an issue nor `latest`")
     with open_from(ctx) as service:
         books = audit_issue(service.database, None if issue == "latest" else int(issue))
@@ -123,7 +123,7 @@ def mail(
     from newsletter.compose import reproduce_mail
 
     issue, _, subscriber = delivery.partition("-")
-    if not (issue.isdigit() and subscriber.isdigit()):
+    if not (issue.isdecimal() and subscriber.isdecimal()):
         raise typer.BadParameter(f"{delivery!r} is not a delivery such as 12-345")
     with open_from(ctx) as service:
         made = reproduce_mail(service.database, service.signer, (int(issue), int(subscriber)))

@@ -46,7 +46,7 @@ def send(
             _report_send(planned, planned.audit, began, as_json=as_json)
             return
         person = service.find_person(only) if only else None
-        published = publisher.publish(found, now=now, reissue=reissue, held=f"only {only}" if only else None)
+        published = publisher.publish(found, now=now, reissue=reissue, held="sent to one reader only" if only else None)
         key = (published.issue, person.id) if person else None
         progress = run_delivery(service, issue=published.issue, only=key, quiet=as_json)
         _finish(service, published, progress, began, only=bool(only), as_json=as_json)
@@ -77,7 +77,7 @@ def run_delivery(
     service: "Service", *, issue: int | None, only: tuple[int, int] | None = None, quiet: bool
 ) -> "Progress":
     """Deliver, showing how far it is. The first Ctrl-C finishes what is on the wire, the second stops at once."""
-    line = ProgressLine(quiet=quiet, clock=time.monotonic)
+    line = ProgressLine("mails", quiet=quiet, clock=time.monotonic)
 
     def observe(progress: "Progress") -> None:
         detail = ", ".join(f"{count} {outcome}" for outcome, count in progress.outcomes.items())

@@ -4,11 +4,14 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 PLAIN_LINE_SECONDS = 5.0
+TABLE_ROWS = 1_000
+"""After so many rows a table begins anew, so that a long list takes no more memory than a short one."""
 PIPE_COLUMNS = 250
 """How wide a table is where there is no terminal, so that a line of a log stays a line."""
 
@@ -34,18 +37,21 @@ def write_rows(rows: Iterable[Mapping[str, Any]], *, as_json: bool, columns: Seq
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(write_cell(row.get(column))) for column in columns))
-    if table.row_count:
-        console = Console()
-        if not console.is_terminal:
-            console.width = PIPE_COLUMNS
-        console.print(table)
-    elif empty:
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS
+    source = iter(rows)
+    page = list(islice(source, TABLE_ROWS))
+    if not page and empty:
         say(empty)
+    while page:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for row in page:
+            table.add_row(*(Text(write_cell(row.get(column))) for column in columns))
+        console.print(table)
+        page = list(islice(source, TABLE_ROWS))
 
 
 def write_cell(value: Any) -> str:
@@ -73,7 +79,8 @@ def write_bytes(data: bytes) -> None:
 class ProgressLine:
     """How far a run is: a bar with rate and time left on a terminal, else a plain line every 5 s, none with --json."""
 
-    def __init__(self, *, quiet: bool, clock: Callable[[], float]) -> None:
+    def __init__(self, unit: str, *, quiet: bool, clock: Callable[[], float]) -> None:
+        self._unit = unit
         self._clock = clock
         self._quiet = quiet
         self._started = self._last = clock()
@@ -89,7 +96,7 @@ class ProgressLine:
         elif self._clock() - self._last >= PLAIN_LINE_SECONDS:
             self._last = self._clock()
             rate = done / max(self._last - self._started, 0.001)
-            say(f"{done} of {total} done, {rate:.0f} mails/s; {detail}")
+            say(f"{done} of {total} done, {rate:.0f} {self._unit}/s; {detail}")
 
     def _draw(self, done: int, total: int, detail: str) -> None:
         if self._bar is None:
@@ -102,7 +109,7 @@ class ProgressLine:
             self._bar.start()
         rate = done / max(self._clock() - self._started, 0.001)
         self._bar.update(
-            self._task, completed=done, total=max(total, done), description=f"{rate:.0f} mails/s; {detail}"
+            self._task, completed=done, total=max(total, done), description=f"{rate:.0f} {self._unit}/s; {detail}"
         )
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ def import_subscribers(
     """Take in a list: good rows go in, bad rows are named, none is lost silently."""
     from newsletter.transfer import ImportResult, import_file
 
-    line = ProgressLine(quiet=as_json, clock=time.monotonic)
+    line = ProgressLine("rows", quiet=as_json, clock=time.monotonic)
 
     def observe(result: ImportResult) -> None:
         done = result.taken + len(result.rejected)

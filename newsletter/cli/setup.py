@@ -25,13 +25,15 @@ db_app = typer.Typer(help="The database.", no_args_is_help=True)
 
 @app.command()
 def init(
+    ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The working folder.")] = Path(),
     as_json: Json = False,
 ) -> None:
     """Write a working folder: .env with a fresh secret, briefs/, subscribers/, templates/; never overwrites."""
     from newsletter.sources.workfolder import write_working_folder
 
-    told = write_working_folder(folder)
+    with open_from(ctx):  # a wrong setting stops every command, this one too
+        told = write_working_folder(folder)
     if as_json:
         write_json(told)
         return
@@ -44,6 +46,7 @@ def init(
 
 @app.command()
 def demo(
+    ctx: typer.Context,
     folder: Annotated[Path, typer.Option("--dir", help="Where the demo's files go.")] = Path("demo"),
     serve: Annotated[bool, typer.Option("--serve", help="Keep the pages of the mails up, until Ctrl-C.")] = False,
     as_json: Json = False,
@@ -51,7 +54,8 @@ def demo(
     """The whole main job on embedded parts: sample briefs and subscribers, and an SMTP server of its own."""
     from newsletter.demo import run_demo, serve_pages
 
-    result = run_demo(folder, lambda service, issue: run_delivery(service, issue=issue, quiet=as_json))
+    with open_from(ctx):  # as in init
+        result = run_demo(folder, lambda service, issue: run_delivery(service, issue=issue, quiet=as_json))
     if as_json:
         write_json({"issue": result.published.issue, "audit": asdict(result.audit), "dir": str(result.folder)})
     else:

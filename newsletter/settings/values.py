@@ -140,7 +140,7 @@ def parse_source(text: str) -> str:
 def parse_database_url(text: str) -> str:
     """Read the address of a SQLite file or a PostgreSQL database."""
     for start in ("sqlite:///", "postgresql://"):
-        if text.startswith(start) and len(text) > len(start):
+        if text.startswith(start) and len(text) > len(start) and not has_control_characters(text):
             return text
     shown = mask_credentials(text)
     raise ValueError(f"{shown!r} is neither sqlite:///FILE nor postgresql://USER:PASSWORD@HOST/DATABASE")

@@ -5,6 +5,8 @@ A write transaction takes the write lock at its start; errors of the driver beco
 """
 
 import secrets
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 BUSY_TIMEOUT_SECONDS = 30
+WAL_RETRY_SECONDS = 0.02
 HEAD = "0001"
 LEDGER_KEY_OCTETS = 32
 
@@ -66,22 +69,26 @@ class Database:
         if target.exists():
             raise StoreError(f"{target} is there already: name a new file")
         try:
-            with self._errors_named():
-                self._run_alone("VACUUM INTO ?", str(target))
+            with self._errors_named(), self._connect_bare() as conn:
+                conn.exec_driver_sql("VACUUM INTO ?", (str(target),))
         except StoreError as error:
             target.unlink(missing_ok=True)
             raise StoreError(f"{target}: no backup was made: {error}") from error
 
     def wipe_log(self) -> None:
         """Take what was deleted out of SQLite's write-ahead log too; what others still read of it goes later."""
-        if self.path is not None:
-            with self._errors_named():
-                self._run_alone("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self.path is None:
+            return
+        with self._errors_named(), self._connect_bare() as conn:
+            conn.exec_driver_sql("PRAGMA busy_timeout=0")  # it would wait for every reader to end
+            try:
+                conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                conn.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
 
-    def _run_alone(self, statement: str, *parameters: str) -> None:
-        """A statement that SQLite refuses within a transaction."""
-        with self._engine.connect().execution_options(newsletter_begin=None) as conn:
-            conn.exec_driver_sql(statement, parameters)
+    def _connect_bare(self) -> Connection:
+        """A connection for statements that SQLite refuses within a transaction."""
+        return self._engine.connect().execution_options(newsletter_begin=None)
 
     def close(self) -> None:
         """Close all connections."""
@@ -129,7 +136,7 @@ def _create_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, by us
-        connection.execute("PRAGMA journal_mode=WAL")
+        _enter_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")  # the forgotten leave no bytes behind in free pages
@@ -140,6 +147,18 @@ def _create_engine(url: URL) -> Engine:
             connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _enter_wal(connection: Any) -> None:
+    """Turn on the write-ahead log. SQLite waits for nobody here, and processes that open a new file at once collide."""
+    given_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > given_up_at:
+                raise
+            time.sleep(WAL_RETRY_SECONDS)
 
 
 def _revision(conn: Connection) -> str | None:

@@ -201,7 +201,8 @@ def anchor_of(title: str) -> str:
 def test_files_and_commands_that_a_page_names_exist(page: Path) -> None:
     text = read(page)
     for name in re.findall(r"`((?:[\w.-]+/)*[\w*-]+\.py)`", text):
-        folders = (ROOT, ROOT / "newsletter", ROOT / "newsletter" / "core")
+        core = ROOT / "newsletter" / "core"
+        folders = (ROOT, ROOT / "newsletter", core, core / "briefs", core / "topics", core / "mails")
         assert any(list(folder.glob(name)) for folder in folders), name
     words = re.findall(r"(?:`|^\$ |&& |\*\* )newsletter((?: [a-z]+)+)", text, re.MULTILINE)
     for path in words:

@@ -196,8 +196,8 @@ def test_unknown_topics_of_the_author_are_warned_of_once_a_place() -> None:
     brief = Brief(id="b", title="B", date=date(2026, 1, 5), language="en", stories=stories)
     warnings = warn_unknown_topics(brief, CATALOGUE)
     assert [(warning.line, warning.message) for warning in warnings] == [
-        (3, "topic “gardening” (line 4) is not in the catalogue"),
-        (11, "topic “gardening” (line 12) is not in the catalogue"),
+        (4, "topic “gardening” (line 4) is not in the catalogue"),
+        (12, "topic “gardening” (line 12) is not in the catalogue"),
     ]
 
 

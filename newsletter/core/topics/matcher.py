@@ -122,13 +122,19 @@ def warn_unknown_topics(brief: Brief, catalogue: Catalogue) -> tuple[BriefWarnin
     known = _index_names(catalogue)
     unknown = {
         (name, story.by_hand_place): BriefWarning(
-            line=story.line, message=f"topic “{name}” ({story.by_hand_place}) is not in the catalogue"
+            line=_line_of(story), message=f"topic “{name}” ({story.by_hand_place}) is not in the catalogue"
         )
         for story in brief.stories
         for name in story.by_hand or ()
         if fold(name) not in known
     }
     return tuple(unknown.values())
+
+
+def _line_of(story: Story) -> int | None:
+    """The line on which the author set the topics: that of the `Topics:` line, or the first for the front matter."""
+    number = story.by_hand_place.removeprefix("line ")
+    return int(number) if number.isdecimal() else 1
 
 
 def _weigh(reasons: Iterable[Evidence]) -> float:
