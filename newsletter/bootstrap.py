@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from newsletter.core.errors import ConfigError, NewsletterError
@@ -81,10 +80,14 @@ class Service:
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
-        """The languages that the chrome of a mail speaks."""
+        """The languages that the chrome of a mail speaks; ConfigError where the service's own is none of them."""
         from newsletter.core.mails.chrome import chrome_languages
 
-        return chrome_languages(self.templates)
+        spoken = chrome_languages(self.templates)
+        if self.settings.language not in spoken:
+            ours = self.settings.language
+            raise ConfigError(f"NEWSLETTER_LANGUAGE {ours!r} is none of the templates' languages: {', '.join(spoken)}")
+        return spoken
 
     @cached_property
     def signer(self) -> "Signer":
@@ -126,6 +129,7 @@ class Service:
         """Publishes briefs; demands FROM and SECRET_KEY, unless it is only a `sample` to look at mails."""
         from newsletter.publish import Publisher
 
+        _ = self.languages
         return Publisher(
             database=self.database,
             catalogue=self.catalogue,
@@ -137,10 +141,12 @@ class Service:
         )
 
     def make_relay(self) -> "Relay":
-        """The SMTP server that takes our mail."""
+        """The SMTP server that takes our mail; ConfigError where its certificates cannot be read."""
         from newsletter.transport.smtp import Relay
 
         smtp = self.settings.smtp
+        if smtp.ca_file is not None and not smtp.ca_file.is_file():
+            raise ConfigError(f"NEWSLETTER_SMTP__CA_FILE {str(smtp.ca_file)!r} is not a file")
         return Relay(
             host=smtp.host,
             port=smtp.port,
@@ -189,7 +195,7 @@ class Service:
         found: list[Brief] = []
         broken: list[NewsletterError] = []
         for source in self.settings.briefs:
-            briefs, errors = list_briefs(Path(source), language=self.settings.language)
+            briefs, errors = list_briefs(source, language=self.settings.language)
             found += briefs
             broken += errors
         return sorted(found, key=lambda brief: (brief.date, brief.modified_at), reverse=True), broken

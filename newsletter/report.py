@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
-from newsletter.core.model import Catalogue
+from newsletter.core.model import Catalogue, DeliveryState, IssueState
 from newsletter.core.plan import EVERY_STORY
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
+from newsletter.store.ledger import Audit
 
 
 def split_topics(topics: str) -> list[str]:
@@ -53,25 +54,34 @@ def describe_attempts(
 
 def describe_issue(conn: Connection, row: Row[Any]) -> dict[str, Any]:
     """An issue in a list: what it is, and its counts."""
-    books = asdict(ledger.audit_issue(conn, row))
+    books = ledger.audit_issue(conn, row)
+    counts = {name: value for name, value in asdict(books).items() if name != "issue"}
+    return {"issue": row.id, **_name_issue(row, books), **counts}
+
+
+def _name_issue(row: Row[Any], books: Audit) -> dict[str, Any]:
+    """What an issue is called; one that runs and owes nothing any more is `finished`."""
     told = {name: getattr(row, name) for name in ("title", "date", "language", "state", "reason", "published_at")}
-    return {"issue": row.id, **told, **{name: value for name, value in books.items() if name != "issue"}}
+    if row.state == IssueState.RUNNING and not (books.queued or books.deferred or books.sending):
+        told["state"] = "finished"
+    return told
 
 
 def describe_issue_fully(conn: Connection, number: int) -> dict[str, Any]:
     """An issue with its briefs, stories, editions, books, and the uncertain deliveries that wait for a decision."""
     row = issues.find_issue(conn, number)
-    held = [name for name in ledger.list_names(conn, row.id) if name.state == "uncertain"]
+    books = ledger.audit_issue(conn, row)
+    held = [name for name in ledger.list_names(conn, row.id) if name.state == "uncertain"] if books.uncertain else []
     return {
         "issue": row.id,
-        **{name: getattr(row, name) for name in ("title", "date", "language", "state", "reason", "published_at")},
+        **_name_issue(row, books),
         "briefs": [{"id": b.name, "date": b.date, "source": b.source} for b in issues.list_briefs(conn, row.id)],
         "stories": [
             {"title": story.title, "topics": [topic["id"] for topic in json.loads(story.topics)]}
             for story in issues.list_stories(conn, row.id)
         ],
         "editions": issues.count_editions(conn, row.id),
-        "audit": asdict(ledger.audit_issue(conn, row)),
+        "audit": asdict(books),
         "uncertain": [{"delivery": f"{h.issue_id}-{h.subscriber_id}", "email": h.email} for h in held],
     }
 
@@ -149,6 +159,8 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
             got = [int(story) for story in issues.read_edition(conn, delivery.edition_id).stories.split(",")]
         carried = {row.id: row for row in issues.list_stories(conn, issue.id)}
         carried |= {row.id: row for row in issues.read_stories(conn, got)}
+    excluded = delivery is None or delivery.state == DeliveryState.EXCLUDED
+    why_not = f"no mail: {delivery.reason if delivery else 'not selected'}" if excluded else "an earlier mail holds it"
     return {
         "email": person.email,
         "issue": issue.id,
@@ -159,14 +171,12 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
         "frequency": person.frequency,
         "stories": [_explain_story(carried[story], person.topics, catalogue) for story in got],
         "left_out": [
-            _explain_story(row, person.topics, catalogue, left_out=True)
-            for story, row in carried.items()
-            if story not in got
+            _explain_story(row, person.topics, catalogue, why_not) for story, row in carried.items() if story not in got
         ],
     }
 
 
-def _explain_story(row: Row[Any], chosen: str, catalogue: Catalogue, *, left_out: bool = False) -> dict[str, Any]:
+def _explain_story(row: Row[Any], chosen: str, catalogue: Catalogue, why_not: str = "") -> dict[str, Any]:
     topics = json.loads(row.topics)
     wanted = split_topics(chosen)
     matching = [topic for topic in topics if topic["id"] in wanted]
@@ -178,8 +188,8 @@ def _explain_story(row: Row[Any], chosen: str, catalogue: Catalogue, *, left_out
         because = ["its topics were not chosen: " + ", ".join(_name(topic["id"], catalogue) for topic in topics)]
     else:
         because = ["no topic took it"]
-    if left_out and (matching or EVERY_STORY in wanted):
-        because.append("an earlier mail holds it, or no mail of this issue was due")
+    if why_not and (matching or EVERY_STORY in wanted):
+        because.append(why_not)
     return {"title": row.title, "issue": row.issue_id, "topics": [topic["id"] for topic in topics], "because": because}
 
 

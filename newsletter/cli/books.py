@@ -77,12 +77,16 @@ def log(
     """The delivery log: one line an attempt."""
     from newsletter.core.model import DeliveryState
     from newsletter.report import describe_attempts
+    from newsletter.store import issues
 
     states = [*DeliveryState, "deferred"]
     if state is not None and state not in states:
         raise typer.BadParameter(f"--state {state!r} is none of {', '.join(states)}")
     with open_from(ctx) as service:
         person = service.find_person(email) if email else None
+        if issue is not None:
+            with service.database.read() as conn:
+                issues.find_issue(conn, issue)
         rows = describe_attempts(
             service.database,
             issue_id=issue,

@@ -40,6 +40,7 @@ def send(
         for warning in found.warnings:
             say(f"warning: {found.source}:{warning.line or 1}: {warning.message}")
         publisher = service.make_publisher()
+        service.make_relay()  # a wrong setting of the relay shows before anything is published
         now = service.now()
         if dry_run:
             planned = publisher.plan(found, now=now, reissue=reissue)

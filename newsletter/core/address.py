@@ -20,6 +20,7 @@ _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _PLAIN_LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _LABEL = r"(?!..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PLAIN_DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}", re.ASCII | re.IGNORECASE)
+_BRACKETED = re.compile(r"<[^<>]*@[^<>]*>")
 _QUOTED_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -66,6 +67,8 @@ def parse_named_address(text: str) -> tuple[str, Address]:
         raise ValueError(f"the name {name[:80]!r} has control characters")
     if quoted := _QUOTED_NAME.fullmatch(name):
         name = re.sub(r"\\(.)", r"\1", quoted[1])
+    elif _BRACKETED.search(name):
+        raise ValueError(f"{text[:80]!r} is more than one address")
     return name, parse_address(bare.strip())
 
 

@@ -163,7 +163,7 @@ class Evidence:
                 return f"{self.place} “{self.matched}”"
             case EvidenceSource.KEYWORD:
                 return f"keyword “{self.matched}” in the {self.place}"
-            case EvidenceSource.CHILD:
+            case _:
                 return f"parent of {self.matched}"
 
 
@@ -210,6 +210,11 @@ class Story:
     def content_key(self) -> str:
         """What makes two stories one beside their feed ids: a hash of the folded title and text (64 hex digits)."""
         return hashlib.sha256(f"{fold(self.title)}\n{fold(self.text)}".encode()).hexdigest()
+
+    @property
+    def identity(self) -> frozenset[str]:
+        """By any of these two stories are one: the feed id, and title with text. A title alone never is enough."""
+        return frozenset(key for key in (self.guid, self.content_key if self.text else None) if key)
 
     @property
     def id(self) -> str:

@@ -180,6 +180,8 @@ class DeliveryRun:
     async def _connect(self) -> Connection | None:
         try:
             async with self._dialing:
+                if self.stop.is_set():
+                    return None
                 connection = await open_connection(self.relay)
                 self._open += 1
         except RelayRefusedError as error:

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import IntegrityError
 
 from newsletter.core.errors import BriefError
 from newsletter.core.model import Brief, Story, TopicMatch
@@ -47,19 +46,20 @@ class Publisher(Press):
         With `held` the new issue is left paused for that reason. Raises BriefError where the brief was published and
         has changed since (unless `reissue`), or has nothing new to say; TemplateError before anything is written.
         """
-        known, number = self._find_issue(brief, reissue=reissue)
+        with self.database.read() as conn:
+            number = self._find_issue(conn, brief, reissue=reissue)
         if number is None:
-            number = self._create_issue(brief, known, now)
+            number = self._create_issue(brief, now, reissue=reissue)
         new = PageWriter(self, number).write_all(now, held)
         with self.database.read() as conn:
             return Published(issue=number, new=new, editions=issues.count_editions(conn, number))
 
     def plan(self, brief: Brief, *, now: datetime, reissue: bool = False) -> Planned:
         """What publishing would come to, with nothing written; raises what `publish` would raise."""
-        _, number = self._find_issue(brief, reissue=reissue)
+        with self.database.read() as conn:
+            number = self._find_issue(conn, brief, reissue=reissue)
+            editions = issues.count_editions(conn, number or 0)
         if number is not None:
-            with self.database.read() as conn:
-                editions = issues.count_editions(conn, number)
             return Planned(issue=number, new=0, editions=editions, audit=audit(self.database, number))
         matched = self.match_topics(brief)
         self._compile_all(brief, matched)
@@ -74,32 +74,28 @@ class Publisher(Press):
             window.append(WindowStory(id=-position, issue_id=number, story_id=story_id, topics=named))
         return PageWriter(self, number).count_all(now, window)
 
-    def _find_issue(self, brief: Brief, *, reissue: bool) -> tuple[Sequence[Row[Any]], int | None]:
-        """The earlier rows of this brief, and the issue that holds it just as it is."""
-        with self.database.read() as conn:
-            known = issues.find_brief(conn, brief)
-        same = next((row.issue_id for row in known if row.digest == brief.digest), None)
+    def _find_issue(self, conn: Connection, brief: Brief, *, reissue: bool) -> int | None:
+        """The issue that holds this brief just as it is; BriefError where another state of it was published."""
+        known = issues.find_brief(conn, brief)
+        same = next((int(row.issue_id) for row in known if row.digest == brief.digest), None)
         if same is None and known and not reissue:
             raise BriefError(
                 f"{brief.source}: this brief was published as issue {known[0].issue_id} and has changed since; "
                 "--reissue sends its new and changed stories"
             )
-        return known, same
+        return same
 
     def match_topics(self, brief: Brief) -> list[Matched]:
         """Each story of a brief with its topics."""
         return [(story, self.matcher.match_story(story, language=brief.language)) for story in brief.stories]
 
-    def _create_issue(self, brief: Brief, known: Sequence[Row[Any]], now: datetime) -> int:
+    def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool) -> int:
         matched = self.match_topics(brief)
         self._compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
-        period = f"brief:{brief.id}@{brief.date}" + (f"#{len(known) + 1}" if known else "")
-        try:
-            with self.database.write() as conn:
-                return self._insert_issue(conn, brief, matched, period, now)
-        except IntegrityError:  # another process published the same brief at the same moment
-            with self.database.read() as conn:
-                return int(issues.find_brief(conn, brief)[0].issue_id)
+        with self.database.write() as conn:
+            # Asked again under the write lock: another process may have published the same brief meanwhile.
+            number = self._find_issue(conn, brief, reissue=reissue)
+            return self._insert_issue(conn, brief, matched, now) if number is None else number
 
     def _compile_all(self, brief: Brief, matched: Sequence[Matched]) -> None:
         with self.database.read() as conn:
@@ -114,28 +110,26 @@ class Publisher(Press):
     ) -> list[tuple[Story, Matches, Row[Any] | None]]:
         """The stories to publish, each with its row where it was seen before; BriefError where there is none.
 
-        Left out is what earlier issues of this brief carried, and what was first seen before the window.
+        Left out is what earlier issues of this brief carried, what was first seen before the window, and what stands
+        in the brief twice.
         """
         published = issues.published_content_keys(conn, issues.find_brief(conn, brief))
-        seen = [(story, topics, issues.find_story(conn, story)) for story, topics in matched]
-        fresh = [
-            (story, topics, row)
-            for story, topics, row in seen
-            if story.content_key not in published and (row is None or row.first_seen_at >= now - WINDOW)
-        ]
+        fresh: list[tuple[Story, Matches, Row[Any] | None]] = []
+        keys: set[str] = set()
+        for story, topics in matched:
+            row = issues.find_story(conn, story)
+            is_new = story.content_key not in published and (row is None or row.first_seen_at >= now - WINDOW)
+            if is_new and keys.isdisjoint(story.identity):
+                fresh.append((story, topics, row))
+                keys |= story.identity
         if not fresh:
             raise BriefError(f"{brief.source}: this brief has no story that was not published before")
         return fresh
 
-    def _insert_issue(
-        self,
-        conn: Connection,
-        brief: Brief,
-        matched: Sequence[Matched],
-        period: str,
-        now: datetime,
-    ) -> int:
+    def _insert_issue(self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime) -> int:
         fresh = self._fresh_stories(conn, brief, matched, now)
+        times = len(issues.find_brief(conn, brief))
+        period = f"brief:{brief.id}@{brief.date}" + (f"#{times + 1}" if times else "")
         domain = self.sender.from_address.rpartition("@")[2]
         number = issues.insert_issue(conn, brief, period=period, domain=domain, now=now, due_at=now)
         for position, (story, topics, seen) in enumerate(fresh, start=1):

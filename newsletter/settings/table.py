@@ -48,6 +48,7 @@ Source = Annotated[str, AfterValidator(values.parse_source)]
 Mailbox = Annotated[str, AfterValidator(values.parse_mailbox)]
 SecretKey = Annotated[SecretStr, AfterValidator(values.check_secret)]
 Seconds = Annotated[timedelta, PlainValidator(values.parse_seconds)]
+Timeout = Annotated[timedelta, PlainValidator(values.parse_timeout)]
 Days = Annotated[timedelta, PlainValidator(values.parse_days)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
@@ -89,7 +90,7 @@ class Smtp(_Part):
     ca_file: Path | None = _setting(None, "Certificates (PEM) to verify it by; none: the system's.")
     connections: int = _setting("10", "How many connections are open at a time, at most.", ge=1)
     rate: Limit = _setting("0", "How many mails a second go out, at most; 0: no limit.")
-    timeout: Seconds = _setting("60", "Seconds to wait for a reply, the one to the final dot aside.")
+    timeout: Timeout = _setting("60", "Seconds to wait for a reply, the one to the final dot aside.")
 
 
 class Relay(Smtp):

@@ -72,6 +72,13 @@ def parse_selector(text: str) -> str:
     return text
 
 
+def parse_timeout(value: object) -> timedelta:
+    """Read a number of seconds above 0."""
+    if not (seconds := parse_seconds(value)):
+        raise ValueError("it must be more than 0 seconds")
+    return seconds
+
+
 def parse_seconds(value: object) -> timedelta:
     """Read a number of seconds, also a fraction, 0 or more."""
     try:
@@ -152,7 +159,7 @@ def parse_mailbox(text: str) -> str:
     by_imap = parts is not None and parts.scheme == "imaps" and parts.username and parts.password
     if by_imap or text.removeprefix("maildir:") not in ("", text):
         return text
-    raise ValueError(f"{mask_credentials(text)!r} is neither imaps://USER:PASSWORD@HOST/MAILBOX nor maildir:PATH")
+    raise ValueError("it is neither imaps://USER:PASSWORD@HOST/MAILBOX nor maildir:PATH")
 
 
 def mask_credentials(address: str) -> str:

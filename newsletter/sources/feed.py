@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import datetime
 from html import escape
 from typing import Any
 from xml.sax import SAXException
 
 import feedparser
 
+from newsletter.core.briefs.draft import read_topics
 from newsletter.core.briefs.markup import parse_html
 from newsletter.core.briefs.matter import read_language
 from newsletter.core.briefs.parser import date_in_name
@@ -28,6 +29,7 @@ TITLE_LENGTH = 100
 
 _SENTENCE = re.compile(r".{0,98}?(?:(?:(?<!\b[A-Z])\.|[!?؟۔])+[”’»\"')]*(?=\s|\Z)|[。！？]+[”’」』]*)", re.DOTALL)
 _REFERENCE = re.compile(rb"&#(?:0*([0-9]+)|[xX]0*([0-9a-fA-F]+));?")
+_TOPICS_LINE = re.compile(r"\s*(?:<p\b[^>]*>)?\s*(topics\s*:[^<\n]*?)\s*(?:</p>|<br\s*/?>|\n|\Z)", re.IGNORECASE)
 _JSON_FEED = "https://jsonfeed.org/version/"
 
 
@@ -41,7 +43,6 @@ class _Item:
     link: str
     guid: str | None
     categories: tuple[str, ...]
-    day: date | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,8 @@ def parse_feed(data: bytes, *, brief_id: str, source: str, modified_at: datetime
     """The brief in a feed of any format and charset; raises BriefError with the file's name if it is none.
 
     Items stay in the feed's order; one without a title gets its first sentence, one without any text is left out with
-    a warning. The date is that of the newest item, else a date in `brief_id`, else that of `modified_at`.
+    a warning. The date is that in `brief_id`, else that of `modified_at`. A first line `Topics: a, b` of an item
+    sets its topics by hand.
     """
     feed = _read_json(data, source) if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else _read_xml(data, source)
     warnings = list(feed.warnings)
@@ -71,11 +73,10 @@ def parse_feed(data: bytes, *, brief_id: str, source: str, modified_at: datetime
             )
     if not stories:
         raise BriefError(f"{source} holds no story: it is a feed without items")
-    days = [item.day for item in feed.items if item.day]
     return Brief(
         id=brief_id,
         title=_plain(feed.title) or brief_id,
-        date=max(days, default=None) or date_in_name(brief_id) or modified_at.date(),
+        date=date_in_name(brief_id) or modified_at.date(),
         language=read_language(feed.language) or language,
         stories=tuple(stories),
         warnings=tuple(warnings),
@@ -95,9 +96,12 @@ def is_json_feed(data: bytes) -> bool:
 
 def _story(item: _Item) -> Story:
     url = allow_image(item.link, item.base)
+    by_hand, body = _take_topics(item.body)
     story = Story(
         title=_plain(item.title),
-        blocks=parse_html(item.body, base=url or item.base),
+        blocks=parse_html(body, base=url or item.base),
+        by_hand=by_hand,
+        by_hand_place="first line" if by_hand else "",
         url=url,
         guid=item.guid,
         categories=item.categories,
@@ -107,6 +111,13 @@ def _story(item: _Item) -> Story:
     images = (block.alt for top in story.blocks for block in top.walk() if block.alt)
     title = _first_sentence(next(iter(story.paragraphs), "") or next(images, "") or url or "")
     return replace(story, title=title)
+
+
+def _take_topics(body: str) -> tuple[tuple[str, ...] | None, str]:
+    """The topics that a first line `Topics: a, b` sets by hand, and the body without it."""
+    line = _TOPICS_LINE.match(body)
+    topics = read_topics(_plain(line[1])) if line else None
+    return (topics, body[line.end() :]) if line and topics else (None, body)
 
 
 def _plain(html: str) -> str:
@@ -167,7 +178,6 @@ def _xml_item(entry: Any, base: str) -> _Item:
         link=_text(entry, "link"),
         guid=_text(entry, "id") or None,
         categories=_clean_each(terms),
-        day=_xml_day(entry),
     )
 
 
@@ -181,12 +191,6 @@ def _html_of(detail: Any) -> str:
 
 def _escape(text: str) -> str:
     return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n[ \t\r]*\n", text))
-
-
-def _xml_day(entry: Any) -> date | None:
-    # dict.get, because feedparser's own warns when asked for `updated_parsed` where only `published_parsed` is.
-    at = dict.get(entry, "published_parsed") or dict.get(entry, "updated_parsed")
-    return date(*at[:3]) if at else None
 
 
 def _line(problem: SAXException) -> int | None:
@@ -224,7 +228,6 @@ def _json_items(items: list[Any], base: str) -> Iterator[_Item]:
                 link=_text(item, "url") or _text(item, "external_url"),
                 guid=_text(item, "id") or None,
                 categories=_clean_each(tags if isinstance(tags, list) else []),
-                day=_json_day(_text(item, "date_published") or _text(item, "date_modified")),
             )
 
 
@@ -232,14 +235,6 @@ def _text(said: dict[str, Any], name: str) -> str:
     """A member as text; an `id` may be a number (JSON Feed 1.1, Items)."""
     value = said.get(name)
     return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
-
-
-def _json_day(text: str) -> date | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (at.astimezone(UTC) if at.tzinfo else at).date()
 
 
 def _clean_each(names: Any) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from newsletter.core.briefs.parser import parse_brief
 from newsletter.core.errors import BriefError, NewsletterError, SourceError
 from newsletter.core.model import Brief
+from newsletter.settings.values import mask_credentials
 from newsletter.sources.feed import is_json_feed, parse_feed
 
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
@@ -21,7 +22,7 @@ LATEST = "latest"
 
 _SUFFIXES = MARKDOWN_SUFFIXES | FEED_SUFFIXES
 _NO_BRIEF = f"is no brief: its suffix is none of {' '.join(sorted(_SUFFIXES))}"
-_ADDRESS = re.compile(r"https?:/", re.IGNORECASE)  # a Path makes one slash of two
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
 def read_brief(path: Path, *, language: str) -> Brief:
@@ -33,15 +34,15 @@ def read_brief(path: Path, *, language: str) -> Brief:
     return _parse(path, *_read_file(path), language)
 
 
-def list_briefs(folder: Path, *, language: str) -> tuple[list[Brief], list[NewsletterError]]:
-    """All briefs of a folder, newest first by date and then by the file's time; and the errors of the broken ones.
+def list_briefs(source: str, *, language: str) -> tuple[list[Brief], list[NewsletterError]]:
+    """All briefs of a source, newest first by date and then by the file's time; and the errors of the broken ones.
 
     Hidden files, files of other suffixes and JSON that is no JSON Feed are no briefs. Raises SourceError where the
     folder cannot be read.
     """
     briefs: list[Brief] = []
     errors: list[NewsletterError] = []
-    for path in _brief_files(folder):
+    for path in _brief_files(_folder_of(source)):
         try:
             data, modified_at = _read_file(path)
             if path.suffix.lower() != ".json" or is_json_feed(data):
@@ -56,7 +57,7 @@ def find_brief(sources: Sequence[str], reference: str, *, language: str) -> Brie
 
     Raises BriefError where there is none, or where only broken ones are left; SourceError for an unreadable source.
     """
-    folders = [Path(source) for source in sources]
+    folders = [_folder_of(source) for source in sources]
     if reference == LATEST:
         return _find_latest(folders, language)
     is_file = os.path.isfile(reference)  # unlike Path.is_file, False for a name that no file can have
@@ -76,7 +77,7 @@ def _find_latest(folders: Sequence[Path], language: str) -> Brief:
     briefs: list[Brief] = []
     errors: list[NewsletterError] = []
     for folder in folders:
-        found, broken = list_briefs(folder, language=language)
+        found, broken = list_briefs(str(folder), language=language)
         briefs += found
         errors += broken
     if briefs:
@@ -90,9 +91,14 @@ def _age(brief: Brief) -> tuple[object, object, str]:
     return brief.date, brief.modified_at, brief.id
 
 
+def _folder_of(source: str) -> Path:
+    if _ADDRESS.match(source):
+        shown = mask_credentials(source)
+        raise SourceError(f"{shown}: fetching feeds over HTTP comes with the daemon; save the feed to a file for now")
+    return Path(source)
+
+
 def _brief_files(folder: Path) -> list[Path]:
-    if _ADDRESS.match(str(folder)):
-        raise SourceError(f"{folder}: fetching feeds over HTTP comes with the daemon; save the feed to a file for now")
     try:
         return sorted(path for path in folder.iterdir() if _is_brief(path))
     except OSError as error:

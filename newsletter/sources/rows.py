@@ -6,6 +6,7 @@ what the columns mean; only `email` must be one.
 
 import csv
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from newsletter.core.errors import ConfigError, ImportRowError
 
 JSON_LINES = frozenset({".jsonl", ".ndjson", ".json"})
 EMAIL_CHARACTERS = 254
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What an undecodable byte becomes on reading (PEP 383)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +33,9 @@ class ListRow:
         """The cells; ImportRowError where the row could not be read."""
         if self.problem:
             raise ImportRowError(self.problem)
+        for column, cell in self.cells.items():
+            if isinstance(cell, str) and not cell.isascii() and (wrong := _NOT_UTF8.search(cell)):
+                raise ImportRowError(f"the {column} holds the byte {ord(wrong[0]) - 0xDC00:#04x}, which is not UTF-8")
         return self.cells
 
     @property

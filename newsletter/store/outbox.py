@@ -171,6 +171,8 @@ def start_deliveries(
         .where(
             tuple_(deliveries.c.issue_id, deliveries.c.subscriber_id).in_(keys),
             deliveries.c.state == DeliveryState.QUEUED,
+            # Claimed twice, it may have been tried and deferred meanwhile.
+            or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= now),
             willing,
             true() if even_paused else running,
         )

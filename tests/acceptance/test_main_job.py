@@ -283,3 +283,83 @@ def test_hostile_text_stays_text(ready: Workshop) -> None:
     for evil in ("<script", "javascript:", "onclick", "alert(1)"):
         assert evil not in html
     assert "\n.dot\n" in text.replace("\r\n", "\n")
+
+
+def test_a_mail_too_long_is_cut_after_whole_stories_with_a_link_to_the_rest(ready: Workshop) -> None:
+    long = "\n\n".join(f"Paragraph {number} of a long story. " + "Words and more words. " * 12 for number in range(380))
+    ready.write(
+        "briefs/2026-11-25-long.md",
+        f"# Long\n\n## First comet\n\nShort.\n\n## Second comet\n\n{long}\n\n## Third comet\n\nShort too.\n",
+    )
+    with run_in_thread(SmtpServer()) as server:
+        ready.use(server)
+        ready.run("send")
+    text, html = read_parts(next(mail for mail in server.mails if mail.recipient == "ada@example.org"))
+    assert len(html.encode()) < 90_000
+    for part in (text, html):
+        assert all(f"{number} comet" in part for number in ("First", "Second", "Third"))
+        assert "Paragraph 5 of" not in part
+        assert "Short too." not in part
+        assert "/unsubscribe/" in part
+        assert part.count("https://news.example.org/view/") >= 2
+
+
+def test_a_story_that_no_mail_could_hold_goes_as_far_as_it_goes(ready: Workshop) -> None:
+    long = "\n\n".join(f"Paragraph {number}. " + "Words and more words. " * 12 for number in range(380))
+    ready.write("briefs/2026-11-25-long.md", f"# Long\n\n## A comet\n\n{long}\n\n## Third comet\n\nShort too.\n")
+    html = ready.run("render", "--topics", "*").out
+    assert "Paragraph 20." in html
+    assert "Paragraph 379." not in html
+    assert "Short too." not in html
+    assert len(html.encode()) < 90_000
+    mjml = ready.run("render", "--topics", "*", "--format", "mjml").out
+    assert "Paragraph 20." in mjml
+    assert "Paragraph 379." not in mjml
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("frame.mjml.j2", "\n", "mine/frame.mjml.j2, line 1"),
+        ("mail.txt.j2", '{% include "mail.txt.j2" %}\n', "mine/mail.txt.j2, line 1"),
+        ("story.mjml.j2", "{% block story %}\n{{ story.nothing }}{% endblock %}", "mine/story.mjml.j2"),
+    ],
+)
+def test_a_broken_template_is_a_sentence_with_its_file(ready: Workshop, name: str, text: str, where: str) -> None:
+    ready.write(f"mine/{name}", text)
+    ready.configure(TEMPLATES="mine")
+    for command in (("render", "--topics", "*"), ("send",)):
+        err = ready.run(*command, code=1).err
+        assert err.startswith("error: ")
+        assert where in err
+        assert err.count("\n") == 1
+    assert ready.run("issues", "list", "--json").out == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("LANGUAGE", "xx", "NEWSLETTER_LANGUAGE 'xx' is none of the templates' languages: en,"),
+        ("SMTP__CA_FILE", "/nope.pem", "NEWSLETTER_SMTP__CA_FILE '/nope.pem' is not a file"),
+        ("BRIEFS", "https://user:hunter2@127.0.0.1:1/feed.xml", "https://***@127.0.0.1:1/feed.xml: fetching feeds"),
+        ("FROM", "A <a@b.example>, B <b@c.example>", "is more than one address"),
+    ],
+)
+def test_a_setting_that_does_not_fit_stops_before_anything_is_published(
+    ready: Workshop, setting: str, value: str, sentence: str
+) -> None:
+    ready.configure(**{setting: value})
+    err = ready.run("send", code=1).err
+    assert sentence in err
+    assert "hunter2" not in err
+
+
+def test_a_finished_issue_says_so_and_an_unknown_one_too(ready: Workshop) -> None:
+    with run_in_thread(SmtpServer()) as server:
+        ready.use(server)
+        ready.run("send")
+    assert ready.run("issues", "list", "--json").json["state"] == "finished"
+    assert "there is no issue 99" in ready.run("log", "--issue", "99", code=1).err
+    ready.run("suppressions", "add", "ada@example.org")
+    left_out = ready.run("explain", "--email", "dan@example.org", "--json").json["left_out"]
+    assert left_out[0]["because"] == ["its topics were not chosen: Sport"]

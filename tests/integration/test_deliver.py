@@ -154,6 +154,15 @@ def test_what_is_too_old_expires_or_is_rejected(publisher: Publisher) -> None:
     assert (books.rejected, books.excluded, books.balanced) == (1, {"expired": 2}, True)
 
 
+def test_a_delivery_deferred_since_it_was_claimed_is_not_started_before_it_is_due(publisher: Publisher) -> None:
+    database, issue = publisher.database, publish(publisher, 1)
+    deliver(database, SmtpServer(replies={"RCPT": "451 4.3.0 later"}))
+    with database.write() as conn:
+        key = (issue, 1)
+        assert outbox.start_deliveries(conn, [key], 77, NOW + timedelta(seconds=1)) == {}
+        assert outbox.start_deliveries(conn, [key], 77, NOW + timedelta(minutes=7)) == {key: 1}
+
+
 @pytest.mark.parametrize("hold", [False, True])
 def test_claims_of_a_dead_process_are_taken_over_at_once(publisher: Publisher, hold: bool) -> None:
     database, issue = publisher.database, publish(publisher, 5)

@@ -163,6 +163,16 @@ def test_a_story_reaches_nobody_twice_whether_by_feed_id_or_by_title_and_text(pu
     assert titles_for(database, "new@x.org", 2) == ["Comet, corrected", "ECLIPSE ", "Moon"]
 
 
+def test_a_story_that_a_brief_has_twice_stands_once(publisher: Publisher) -> None:
+    sign_up(publisher.database, MONDAY, "a@x.org science")
+    twice = (make_story("Comet", "science"), make_story("COMET", "science", text="All about comet."))
+    by_id = (make_story("One", "science", guid="g"), make_story("Two", "science", guid="g"))
+    brief = make_brief("one", MONDAY, *twice, *by_id)
+    assert publisher.plan(brief, now=MONDAY).editions == 1
+    publisher.publish(brief, now=MONDAY)
+    assert titles_for(publisher.database, "a@x.org", 1) == ["Comet", "One"]
+
+
 def test_a_title_alone_never_makes_two_stories_one(publisher: Publisher) -> None:
     sign_up(publisher.database, MONDAY, "a@x.org science")
     publisher.publish(make_brief("one", MONDAY, make_story("Live blog", "science", text="")), now=MONDAY)

@@ -85,7 +85,7 @@ def rss(*items: str) -> str:
 @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "windows-1252", "utf-16"])
 def test_rss_in_any_charset(charset: str) -> None:
     brief = feed(RSS.format(charset=charset).encode(charset))
-    assert (brief.title, brief.language, brief.date) == ("Town & country", "de", date(2026, 10, 6))
+    assert (brief.title, brief.language, brief.date) == ("Town & country", "de", MODIFIED_AT.date())
     one, two = brief.stories
     assert (one.title, one.url, one.guid) == ("Café & bar", "https://news.example/one", "g-1")
     assert one.categories == ("Food", "Local news")
@@ -97,23 +97,41 @@ def test_rss_in_any_charset(charset: str) -> None:
 
 def test_atom() -> None:
     brief = feed(ATOM)
-    assert (brief.title, brief.language, brief.date) == ("A feed", "fr", date(2026, 10, 1))
+    assert (brief.title, brief.language, brief.date) == ("A feed", "fr", MODIFIED_AT.date())
     one, two = brief.stories
     assert (one.title, one.guid, one.paragraphs) == ("1 < 2 and <b>", "tag:1", ("One two",))
     assert (one.categories, one.url) == (("sport",), "https://news.example/1")
     assert (two.title, two.paragraphs, two.url) == ("Bold & not", ("Plain <b> text.", "Second."), None)
 
 
+@pytest.mark.parametrize(
+    ("body", "by_hand", "paragraphs"),
+    [
+        ("Topics: tech, Sport\nfootball text", ("tech", "sport"), ("football text",)),
+        ("<p>Topics: tech</p><p>football text</p>", ("tech",), ("football text",)),
+        ("<p>Topics: tech<br/>football text</p>", ("tech",), ("football text",)),
+        ("Topics: tech", ("tech",), ()),
+        ("Topics:\nfootball text", None, ("Topics: football text",)),
+        ("Many topics: tech", None, ("Many topics: tech",)),
+    ],
+)
+def test_a_first_line_of_topics_sets_them_by_hand(
+    body: str, by_hand: tuple[str, ...] | None, paragraphs: tuple[str, ...]
+) -> None:
+    (story,) = feed(rss(f"<title>T</title><description><![CDATA[{body}]]></description>")).stories
+    assert (story.by_hand, story.paragraphs) == (by_hand, paragraphs)
+
+
 def test_rss_1_0() -> None:
     brief = feed(RDF)
     (story,) = brief.stories
-    assert (brief.title, brief.date) == ("Old", date(2026, 5, 6))
+    assert (brief.title, brief.date) == ("Old", MODIFIED_AT.date())
     assert (story.title, story.guid, story.categories) == ("One", "https://old.example/1", ("science",))
 
 
 def test_json_feed() -> None:
     brief = feed(json.dumps(JSON_FEED))
-    assert (brief.title, brief.language, brief.date) == ("Notes <3", "en", date(2026, 10, 7))
+    assert (brief.title, brief.language, brief.date) == ("Notes <3", "en", MODIFIED_AT.date())
     assert [(story.title, story.guid, story.url, story.paragraphs) for story in brief.stories] == [
         ("A & B", "7", "https://notes.example/7", ("x y",)),
         ("Plain <b>.", "8", "https://else.example/", ("Plain <b>.", "More.")),
@@ -291,16 +309,16 @@ def test_a_folder_lists_its_briefs_newest_first(write: Callable[..., Path], tmp_
     (tmp_path / "sub.md").mkdir()
     write("broken.md", "no story")
     write("latin.md", b"## \xe9")
-    briefs, errors = list_briefs(tmp_path, language="en")
-    assert [brief.id for brief in briefs] == ["feed", "2026-05-02-a", "2026-05-02-b", "2026-05-01-old", "plain"]
+    briefs, errors = list_briefs(str(tmp_path), language="en")
+    assert [brief.id for brief in briefs] == ["2026-05-02-a", "2026-05-02-b", "2026-05-01-old", "plain", "feed"]
     assert [re.sub(r".*/", "", str(error)).split()[0] for error in errors] == ["broken.md", "latin.md,"]
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(write: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"the folder of briefs .*/none cannot be read: No such file"):
-        list_briefs(tmp_path / "none", language="en")
+        list_briefs(str(tmp_path / "none"), language="en")
     with pytest.raises(SourceError, match="cannot be read: Not a directory"):
-        list_briefs(write("x.md"), language="en")
+        list_briefs(str(write("x.md")), language="en")
 
 
 @pytest.mark.parametrize("source", ["http://a.example/feed", "HTTPS://a.example/feed"])
@@ -309,7 +327,7 @@ def test_addresses_of_the_network_are_refused_for_now(source: str) -> None:
         with pytest.raises(SourceError, match="fetching feeds over HTTP comes with the daemon"):
             find_brief([source], reference, language="en")
     with pytest.raises(SourceError, match="comes with the daemon"):
-        list_briefs(Path(source), language="en")
+        list_briefs(source, language="en")
 
 
 def test_a_brief_is_found_by_path_id_or_name(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -359,7 +377,7 @@ real = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared briefs and fee
 @real
 @pytest.mark.parametrize("folder", ["briefs", "topics"])
 def test_real_briefs_lose_no_word(folder: str) -> None:
-    briefs, errors = list_briefs(SHARED / folder, language="en")
+    briefs, errors = list_briefs(str(SHARED / folder), language="en")
     assert errors == []
     assert len(briefs) == len(list((SHARED / folder).glob("*.md")))
     for brief in briefs:
@@ -374,7 +392,7 @@ def test_real_briefs_lose_no_word(folder: str) -> None:
 
 @real
 def test_real_feeds() -> None:
-    briefs, errors = list_briefs(SHARED / "feeds", language="en")
+    briefs, errors = list_briefs(str(SHARED / "feeds"), language="en")
     assert errors == []
     assert {brief.id: len(brief.stories) for brief in briefs} == {
         "daringfireball.atom": 48,

@@ -429,7 +429,11 @@ def test_topics_elsewhere_stay_text() -> None:
 def test_a_line_of_topics_that_names_none_is_warned_of() -> None:
     text = "---\ntopics: z\n---\n## One\nTopics:\n\nTopics: a\n\nText."
     (story,) = parse(text).stories
-    assert (story.by_hand, story.by_hand_place, story.paragraphs) == (("z",), "front matter", ("Topics: a", "Text."))
+    assert (story.by_hand, story.by_hand_place, story.paragraphs) == (
+        ("z",),
+        "front matter, line 2",
+        ("Topics: a", "Text."),
+    )
     assert [line for line, _ in warned(text)] == [5, 7]
 
 
@@ -445,7 +449,7 @@ def test_front_matter_says_title_date_language_and_topics() -> None:
     brief = parse(text, brief_id="2026-10-31")
     assert (brief.title, brief.date, brief.language) == ("A: b", date(2026, 1, 2), "de")
     assert [(story.line, story.by_hand, story.by_hand_place) for story in brief.stories] == [
-        (7, ("a", "b"), "front matter"),
+        (7, ("a", "b"), "front matter, line 5"),
         (9, ("c",), "line 10"),
     ]
 

@@ -2,11 +2,12 @@
 
 import email
 import email.policy
+import re
 from email.header import decode_header, make_header
 from email.utils import parseaddr
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mail_samples import SENDER
 
@@ -134,3 +135,16 @@ def test_what_all_mails_share() -> None:
 def test_a_wrong_address_of_the_sender_names_its_setting(name: str, sender: Sender) -> None:
     with pytest.raises(ConfigError, match=name):
         check_sender(sender)
+
+
+@given(st.text(min_size=1, max_size=300), st.sampled_from(["Subject", "To", "Reply-To"]))
+@example("ä" * 200, "To")
+@example("L" * 300, "Subject")
+@example("漢字" * 40, "Subject")
+def test_encoded_words_and_their_lines_keep_to_rfc_2047(text: str, header: str) -> None:
+    written = (
+        write_text(header, clean_line(text)) if header == "Subject" else write_mailbox(header, text, "a@example.org")
+    )
+    assert max((len(word) for word in re.findall(r"=\?utf-8\?[bq]\?[^?]*\?=", written)), default=0) <= 75
+    if "=?utf-8?" in written:
+        assert max(len(line) for line in written.split("\r\n")) <= 76

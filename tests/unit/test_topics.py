@@ -1,5 +1,6 @@
 """Which topics a story has: author, section, category, keywords, parents, and the order of it all."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -203,11 +204,14 @@ def test_unknown_topics_of_the_author_are_warned_of_once_a_place() -> None:
 
 def test_unknown_topics_of_the_front_matter_are_warned_of_once_a_brief() -> None:
     stories = tuple(
-        Story(title=title, by_hand=("gardening",), by_hand_place="front matter", line=line)
+        Story(title=title, by_hand=("gardening",), by_hand_place="front matter, line 3", line=line)
         for line, title in enumerate(("One", "Two"), start=5)
     )
     brief = Brief(id="b", title="B", date=date(2026, 1, 5), language="en", stories=stories)
-    assert len(warn_unknown_topics(brief, CATALOGUE)) == 1
+    assert [warning.line for warning in warn_unknown_topics(brief, CATALOGUE)] == [3]
+    by_feed = (Story(title="One", by_hand=("gardening",), by_hand_place="first line"),)
+    (warning,) = warn_unknown_topics(replace(brief, stories=by_feed), CATALOGUE)
+    assert warning.line is None
     assert warn_unknown_topics(brief, make_catalogue(Topic(id="g", name="Gardening"))) == ()
 
 

@@ -32,6 +32,7 @@ class FrontMatter:
     day: date | None = None
     language: str | None = None
     topics: tuple[str, ...] | None = None
+    topics_line: int | None = None
     warnings: tuple[BriefWarning, ...] = ()
 
 
@@ -55,6 +56,7 @@ def split_matter(text: str) -> tuple[str, str]:
 def read_matter(yaml_text: str, source: str) -> FrontMatter:
     """Read the front matter; raises BriefError with file and line where it is malformed or a value does not fit."""
     said: dict[str, tuple[list[str], str]] = {}
+    lines: dict[str, int] = {}
     warnings = []
     for key, node in _pairs(yaml_text, source):
         line = key.start_mark.line + 2
@@ -66,11 +68,13 @@ def read_matter(yaml_text: str, source: str) -> FrontMatter:
         if name in said:
             raise BriefError(f"{place} stands twice in the front matter")
         said[name] = _values(node, place), place
+        lines[name] = line
     return FrontMatter(
         title=_single(*said["title"]) if "title" in said else None,
         day=_read_date(*said["date"]) if "date" in said else None,
         language=_read_language(*said["language"]) if "language" in said else None,
         topics=split_topics(",".join(said["topics"][0])) if "topics" in said else None,
+        topics_line=lines.get("topics"),
         warnings=tuple(warnings),
     )
 

@@ -66,6 +66,6 @@ def _finish(document: Document, reading: Reading, matter: FrontMatter) -> list[S
     for draft in reading.drafts:
         story = finish_story(draft, document, reading)
         if story.by_hand is None and matter.topics:
-            story = replace(story, by_hand=matter.topics, by_hand_place="front matter")
+            story = replace(story, by_hand=matter.topics, by_hand_place=f"front matter, line {matter.topics_line}")
         stories.append(story)
     return stories

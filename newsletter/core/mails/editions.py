@@ -28,7 +28,10 @@ _NOTHING = Passage()
 
 @dataclass(frozen=True, kw_only=True)
 class Edition:
-    """One edition, ready to be filled per person. The first `listed` headlines and `shown` stories are in it."""
+    """One edition, ready to be filled per person. The first `listed` headlines and `shown` stories are in it.
+
+    `shortened`: the one story shown is too long for a mail by itself, and goes on in the web copy.
+    """
 
     frame: Frame
     subject: str
@@ -36,6 +39,7 @@ class Edition:
     more_stories: str
     listed: int
     shown: int
+    shortened: bool
     head: bytes
     text: tuple[Piece, ...]
     html: tuple[Piece, ...]
@@ -50,8 +54,12 @@ def assemble_edition(frame: Frame, stories: Sequence[StoryParts], *, whole: bool
         raise BriefError(f"an edition of {frame.title!r} needs at least one story")
     days = [s.day for s in stories]
     headings = [s.day_heading if begins_day(days, i) else _NOTHING for i, s in enumerate(stories)]
-    bodies = [s.whole or s.story if whole else s.story for s in stories]
-    listed, shown = (len(stories), len(stories)) if whole else _fit_stories(frame, stories, headings)
+    bodies = [s.whole or s.story for s in stories]
+    listed = shown = len(stories)
+    if not whole:
+        listed, shown = _fit_stories(frame, stories, bodies, headings)
+    if shortened := not shown:  # a mail holds whole stories, but one that alone is too long gets as far as it goes
+        bodies, shown = [stories[0].story], 1
     said = {
         "preheader": _write_preheader(frame, stories),
         "more_stories": _write_count(frame, len(stories) - shown),
@@ -70,6 +78,7 @@ def assemble_edition(frame: Frame, stories: Sequence[StoryParts], *, whole: bool
         **said,
         listed=listed,
         shown=shown,
+        shortened=shortened,
         head=(frame.head + write_text("Subject", subject)).encode(),
         text=plan.join(lambda passage: passage.text, said),
         html=plan.join(lambda passage: passage.html, {name: escape(words) for name, words in said.items()}),
@@ -83,10 +92,12 @@ def begins_day(days: Sequence[date], index: int) -> bool:
     return days[index] != days[index - 1]
 
 
-def _fit_stories(frame: Frame, stories: Sequence[StoryParts], headings: Sequence[Passage]) -> tuple[int, int]:
-    """How many headlines and how many stories fit. Headlines of stories that are cut stay while there is room."""
+def _fit_stories(
+    frame: Frame, stories: Sequence[StoryParts], bodies: Sequence[Passage], headings: Sequence[Passage]
+) -> tuple[int, int]:
+    """How many headlines and how many whole stories fit. Headlines of stories that are cut stay while there is room."""
     headlines = [s.headline.html.size for s in stories]
-    blocks = [s.story.html.size + day.html.size for s, day in zip(stories, headings, strict=True)]
+    blocks = [body.html.size + day.html.size for body, day in zip(bodies, headings, strict=True)]
     room = HTML_OCTETS - 1 - frame.mail.html.size - frame.headlines.html.size
     if sum(headlines) + sum(blocks) <= room:
         return len(stories), len(stories)

@@ -15,6 +15,7 @@ from newsletter.core.mails.parts import Sender
 from newsletter.core.mails.quoted import clean_line
 
 LINE_OCTETS = 78  # RFC 5322 2.1.1
+ENCODED_OCTETS = 74
 QUOTED_CHARACTERS = 60  # a longer name is encoded, since an encoded name can be folded
 SENDER_ID_CHARACTERS = range(5, 16)  # what Gmail's Feedback-ID takes
 BOUNDARY = "=_newsletter"  # `=_` occurs in no quoted-printable text (RFC 2045 6.7)
@@ -114,4 +115,5 @@ def _write_phrase(header: str, name: str) -> str:
 
 
 def _encode(header: str, text: str) -> str:
-    return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
+    # At its default of 76 the standard library writes words of 76 octets where the text has no spaces (measured).
+    return Header(text, "utf-8", header_name=header, maxlinelen=ENCODED_OCTETS).encode(linesep="\r\n")

@@ -135,7 +135,8 @@ class Renderer:
         slots |= {"preheader": edition.preheader, "more_stories": edition.more_stories}
         headlines, rows = Markup(), Markup()
         for index, source in enumerate(sources):
-            view = self._fit_view(view_story(source.story, source.topics, chrome), chrome)
+            view = view_story(source.story, source.topics, chrome)
+            view = self._fit_view(view, chrome) if edition.shortened else view
             blocks = self._render_blocks(STORY, view, source.day, chrome, slots)
             headlines += blocks["headline"] if index < edition.listed else ""
             if index < edition.shown:

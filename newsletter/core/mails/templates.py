@@ -30,7 +30,10 @@ STORY_BLOCKS = ("headline", "day", "story")
 
 _LINKS = ("https://", "http://", "mailto:")
 # What a wrong template raises when it runs.
-_MISTAKES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+_MISTAKES = (
+    *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    RecursionError,  # a template that includes itself
+)
 _UNKNOWN_ELEMENT = re.compile(r"<(mj-[a-z-]+)")
 
 
@@ -116,6 +119,8 @@ class TemplateEngine:
 
     def _explain_mjml(self, mjml: str, message: str) -> TemplateError:
         """MJML gives at most an offset (measured, mjml-python 1.4.2); expat reads the same text and knows the line."""
+        if not mjml.strip():
+            return TemplateError(f"{self._templates[FRAME].path}, line 1: it prints nothing")
         parser = expat.ParserCreate()
         parser.UseForeignDTD(True)  # HTML's named entities are none of XML's
         try:
@@ -127,7 +132,7 @@ class TemplateEngine:
 
     def _place(self, mjml: str, line: int) -> str:
         """The line of a template that looks most like a line of what was rendered from it."""
-        rendered = mjml.splitlines()[line].strip()
+        rendered = "".join(mjml.splitlines()[line : line + 1]).strip()
         lines = {
             text.strip(): (file.path, number)
             for name, file in reversed(self._templates.items())

@@ -132,9 +132,9 @@ def warn_unknown_topics(brief: Brief, catalogue: Catalogue) -> tuple[BriefWarnin
 
 
 def _line_of(story: Story) -> int | None:
-    """The line on which the author set the topics: that of the `Topics:` line, or the first for the front matter."""
-    number = story.by_hand_place.removeprefix("line ")
-    return int(number) if number.isdecimal() else 1
+    """The line on which the author set the topics, in the story or in the front matter."""
+    number = story.by_hand_place.rpartition("line ")[2]
+    return int(number) if number.isdecimal() else story.line
 
 
 def _weigh(reasons: Iterable[Evidence]) -> float:
