@@ -141,6 +141,7 @@ def test_a_wrong_address_of_the_sender_names_its_setting(name: str, sender: Send
 @example("ä" * 200, "To")
 @example("L" * 300, "Subject")
 @example("漢字" * 40, "Subject")
+@example("00000000¡¡¡¡¡¡\U00010000\U00010000", "Reply-To")
 def test_encoded_words_and_their_lines_keep_to_rfc_2047(text: str, header: str) -> None:
     written = (
         write_text(header, clean_line(text)) if header == "Subject" else write_mailbox(header, text, "a@example.org")

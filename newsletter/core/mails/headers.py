@@ -16,6 +16,7 @@ from newsletter.core.mails.quoted import clean_line
 
 LINE_OCTETS = 78  # RFC 5322 2.1.1
 ENCODED_OCTETS = 74
+ENCODED_LINE_OCTETS = 76  # RFC 2047 2
 QUOTED_CHARACTERS = 60  # a longer name is encoded, since an encoded name can be folded
 SENDER_ID_CHARACTERS = range(5, 16)  # what Gmail's Feedback-ID takes
 BOUNDARY = "=_newsletter"  # `=_` occurs in no quoted-printable text (RFC 2045 6.7)
@@ -101,7 +102,8 @@ def check_sender(sender: Sender) -> None:
 
 def _write_named(header: str, name: str, address: str) -> str:
     shown = _write_phrase(header, clean_line(name))
-    fits = len(shown.rpartition("\n")[2]) + len(address) + 3 <= LINE_OCTETS - len(header) - 2
+    most = ENCODED_LINE_OCTETS if "=?" in shown else LINE_OCTETS
+    fits = len(shown.rpartition("\n")[2]) + len(address) + 3 <= most - len(header) - 2
     return f"{header}: {shown}" + (" " if fits else "\r\n ") + f"<{address}>\r\n"
 
 
