@@ -20,6 +20,7 @@ return path for MAIL, the recipient for RCPT, DATA and BODY. An Answer is
 `in_body=(1000, DROP)` answers in the middle of a body, after so many of its octets; the rest is read and thrown away.
 With a Stall it only stops reading there, and goes on as usual afterwards.
 `greylist="451 4.7.1 try again in 60 seconds"` is the answer to RCPT when a recipient is seen for the first time.
+With `data_for_nobody` DATA is accepted although no recipient was, as RFC 2920 allows.
 `offers` are the EHLO lines; `tls` is None, "starttls" or "implicit" (certificate for `localhost`, signed by CA_FILE);
 `logins` are passwords by name (offered as AUTH PLAIN LOGIN unless `offers` says more); with `login_demanded` nobody
 else may send.
@@ -58,6 +59,7 @@ class SmtpServer:
         tls: Literal["starttls", "implicit"] | None = None,
         logins: Mapping[str, str] | None = None,
         login_demanded: bool = False,
+        data_for_nobody: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -77,9 +79,11 @@ class SmtpServer:
             starttls=context if tls == "starttls" else None,
             logins=logins or {},
             login_demanded=login_demanded,
+            data_for_nobody=data_for_nobody,
         )
         self._implicit = context if tls == "implicit" else None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._talks: list[Talk] = []
         self._server: asyncio.Server | None = None
 
     def mails_to(self, address: str) -> list[ReceivedMail]:
@@ -100,6 +104,10 @@ class SmtpServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    def count_waiting(self) -> int:
+        """How many command lines of the newest connection came in together with the one that is being answered."""
+        return bytes(self._talks[-1].rest).count(b"\n")
+
     async def wait_idle(self) -> None:
         """Wait until every connection so far has ended, and what it brought is recorded."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -115,7 +123,8 @@ class SmtpServer:
         session = Session(encrypted=self._implicit is not None)
         self.sessions.append(session)
         try:
-            await Talk(self._script, session, self.mails, reader, writer).run()
+            self._talks.append(Talk(self._script, session, self.mails, reader, writer))
+            await self._talks[-1].run()
         except (GoneError, ConnectionError, ssl.SSLError):
             pass
         finally:

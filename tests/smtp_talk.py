@@ -88,6 +88,7 @@ class Script:
     starttls: ssl.SSLContext | None
     logins: Mapping[str, str]
     login_demanded: bool
+    data_for_nobody: bool = False
     _seen: set[str] = field(default_factory=set)
     _turns: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -189,14 +190,16 @@ class Talk:
             self.rcpt_parameters = parameters
 
     async def do_data(self, _: str) -> None:
-        if not self.recipients:
+        if not self.recipients and not self.script.data_for_nobody:
             await self.say("503 5.5.1 RCPT first")
             return
-        recipient = self.recipients[-1]
+        recipient = self.recipients[-1] if self.recipients else ""
         if await self.answer("DATA", "354 go on", recipient) != 354:
             return
         body = await self.read_body()
-        if body is not None:
+        if body is not None and not self.recipients:
+            await self.say("554 5.5.1 nobody to send it to")
+        elif body is not None:
             await self.answer("BODY", "250 2.0.0 queued", recipient, taken=lambda: self.keep(body))
         self.forget()
 

@@ -1,4 +1,4 @@
-"""SMTP to a relay: transactions, one mail at a time on a connection, step by step.
+"""SMTP to a relay: transactions, one mail at a time on a connection.
 
 Errors become values: a Verdict for a mail, a TransportError for a relay. Above this room nobody catches an SMTP error.
 Retries nothing and writes nothing down.
@@ -25,6 +25,7 @@ __all__ = [
     "open_connection",
 ]
 
+ENVELOPE_STAGES = (Stage.MAIL, Stage.RCPT, Stage.DATA)
 QUIT_SECONDS = 5.0
 """How long a goodbye may take; nothing hangs on its answer."""
 
@@ -58,6 +59,7 @@ class Connection:
         self.mails_sent = 0
         self._wire = Wire(transport)
         self._needs_reset = False
+        self._stage = Stage.MAIL
 
     @property
     def is_open(self) -> bool:
@@ -112,21 +114,20 @@ class Connection:
 
     async def _run_transaction(self, lines: tuple[bytes, bytes], mail: bytes) -> tuple[Stage, Reply, Verdict]:
         seconds = self.relay.timeout.total_seconds()
-        stage = Stage.MAIL
+        self._stage = Stage.MAIL
         try:
             await self._reset(seconds)
             self.mails_sent += 1
-            for stage, line in zip((Stage.MAIL, Stage.RCPT, Stage.DATA), (*lines, b"DATA"), strict=True):
-                reply = await self._wire.execute(line, seconds)
-                verdict = judge_reply(reply, stage=stage)
-                if verdict.outcome is not Outcome.ACCEPTED:
-                    return stage, reply, self._mark_refused(reply, verdict)
-            stage = Stage.BODY
+            refused = await self._open_transaction((*lines, b"DATA"), seconds)
+            if refused is not None:
+                return refused
+            self._stage = Stage.BODY
             await self._wire.send_body(mail, seconds)
             reply = await self._wire.read_reply(self.relay.final_timeout.total_seconds())
         except LostError as error:
-            return stage, Reply(None, None, f"{stage}: {error}"), judge_loss(in_doubt=self._wire.handed)
-        verdict = judge_reply(reply, stage=stage)
+            reply = Reply(None, None, f"{self._stage}: {error}")
+            return self._stage, reply, judge_loss(in_doubt=self._wire.handed)
+        verdict = judge_reply(reply, stage=Stage.BODY)
         if not self._wire.handed:
             # An answer before the final dot: a refusal stands, anything else cannot be about the whole mail.
             self._wire.abort("the relay answered before the end of the mail")
@@ -134,7 +135,34 @@ class Connection:
                 verdict = judge_loss(in_doubt=False)
         if verdict.outcome is not Outcome.ACCEPTED:
             self._mark_refused(reply, verdict)
-        return stage, reply, verdict
+        return Stage.BODY, reply, verdict
+
+    async def _open_transaction(
+        self, lines: tuple[bytes, bytes, bytes], seconds: float
+    ) -> tuple[Stage, Reply, Verdict] | None:
+        """MAIL, RCPT and DATA, in one write where the relay offers that; what refused the mail, or None."""
+        at_once = "pipelining" in self.offers
+        if at_once:
+            self._wire.send_commands(*lines)
+        for number, (stage, line) in enumerate(zip(ENVELOPE_STAGES, lines, strict=True), start=1):
+            self._stage = stage
+            reply = await (self._wire.read_reply(seconds) if at_once else self._wire.execute(line, seconds))
+            verdict = judge_reply(reply, stage=stage)
+            if verdict.outcome is not Outcome.ACCEPTED:
+                self._mark_refused(reply, verdict)
+                if at_once and self.is_open:
+                    await self._read_rest(len(lines) - number, seconds)
+                return stage, reply, verdict
+        return None
+
+    async def _read_rest(self, count: int, seconds: float) -> None:
+        """Read the replies to what went out behind a refused command; they say nothing new of the mail."""
+        with suppress(LostError):
+            for left in range(count, 0, -1):
+                reply = await self._wire.read_reply(seconds)
+                if left == 1 and reply.code == 354:
+                    # RFC 2920 3.1: DATA may be accepted all the same; a lone dot ends it, with nobody to send it to.
+                    await self._wire.execute(b".", seconds)
 
     async def _reset(self, seconds: float) -> None:
         """Clear what a refused mail left behind. The reply also shows that no late answer to it is on its way."""

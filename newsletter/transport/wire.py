@@ -26,7 +26,7 @@ class LostError(Exception):
 
 
 class Wire(asyncio.Protocol):
-    """Takes over an open transport. Replies come one at a time; nothing is pipelined.
+    """Takes over an open transport. Commands may go out several at once (RFC 2920); replies are read one at a time.
 
     `handed` turns true at the moment the last byte of `write_body` leaves our own buffers for the system's.
     """
@@ -59,13 +59,17 @@ class Wire(asyncio.Protocol):
 
     async def execute(self, command: bytes, seconds: float) -> Reply:
         """Send a command line and wait for its reply. Raises LostError."""
+        self.send_commands(command)
+        return await self.read_reply(seconds)
+
+    def send_commands(self, *commands: bytes) -> None:
+        """Send command lines in one write; each has a reply to be read. Raises LostError."""
         if self._replies or self._lines or self._buffer:
             said = self._replies[0].text if self._replies else bytes(self._buffer).decode("ascii", "replace")
             raise self._lose(f"the relay spoke out of turn: {said}")
         if not self.is_open:
             raise self._lose("the connection was lost")
-        self._transport.write(command + b"\r\n")
-        return await self.read_reply(seconds)
+        self._transport.write(b"".join(command + b"\r\n" for command in commands))
 
     async def read_reply(self, seconds: float) -> Reply:
         """The next reply. Raises LostError when none comes in time or the connection ends."""
@@ -120,6 +124,8 @@ class Wire(asyncio.Protocol):
         self._buffer = rest
         for line in lines:
             self._lines.append(bytes(line))
+            if sum(map(len, self._lines)) > REPLY_OCTETS:
+                break
             if line[3:4] != b"-" or not line[:3].isdigit():
                 self._replies.append(_parse_reply(self._lines))
                 self._lines = []

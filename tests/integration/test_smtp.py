@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
-from smtp_server import DROP, Answer, SmtpServer, Stall, run_in_thread
+from smtp_server import DROP, OFFERS, Answer, SmtpServer, Stall, run_in_thread
+from smtp_talk import Answers
 
 from newsletter.core.model import Outcome
 from newsletter.core.policy import Cause, Reply, Stage
@@ -17,9 +18,20 @@ RECEIVED = b"Subject: hello\r\n\r\n.a line with a dot\r\nthe end\r\n"
 HUGE = b"Subject: huge\r\n\r\n" + (b"x" * 998 + b"\r\n") * 32_000
 """More than the system's socket buffers hold, so that a part stays in ours."""
 
+DEFAULTS = SmtpServer.__init__.__kwdefaults__
+STEP_BY_STEP = tuple(offer for offer in OFFERS if offer != "PIPELINING")
+
 READER = "reader@example.org"
 OTHER = "other@example.org"
 SENDER = "news@sender.example"
+
+
+@pytest.fixture(params=[OFFERS, STEP_BY_STEP], ids=["at once", "step by step"], autouse=True)
+def offers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
+    """What servers offer unless a test says otherwise: every transaction is tried with and without PIPELINING."""
+    chosen: Sequence[str] = request.param
+    monkeypatch.setattr(SmtpServer.__init__, "__kwdefaults__", {**(DEFAULTS or {}), "offers": chosen})
+    return chosen
 
 
 def relay_of(server: SmtpServer, *, timeout: float = 20, final: float = 20) -> Relay:
@@ -516,3 +528,31 @@ def test_the_server_runs_in_a_thread_too() -> None:
     assert mail.recipients == (READER, OTHER)
     assert mail.data.endswith(b"\r\n.\r\n")
     assert stall.reached.done()
+
+
+def test_a_relay_that_takes_data_after_a_refusal_gets_a_lone_dot(offers: Sequence[str]) -> None:
+    """RFC 2920 3.1: the commands were in one write, so DATA may have been accepted for nobody."""
+    refused: Answers = {"RCPT": {READER: "550 5.1.1 no such user"}, "DATA": "354 go on"}
+    server = SmtpServer(replies=refused, data_for_nobody=True)
+    attempts, states = try_mails(server, [envelope_to(READER), envelope_to(OTHER)])
+    assert [attempt.outcome for attempt in attempts] == [Outcome.REJECTED, Outcome.ACCEPTED]
+    assert states == [True, True]
+    assert [mail.recipient for mail in server.mails] == [OTHER]
+
+
+def test_the_envelope_goes_out_in_one_write_where_that_is_offered(offers: Sequence[str]) -> None:
+    stall = Stall()
+    server = SmtpServer(replies={"MAIL": stall})
+
+    async def run() -> int:
+        async with server:
+            connection = await open_connection(relay_of(server))
+            sending = asyncio.create_task(connection.send(envelope_to(READER), MAIL))
+            await stall.wait_reached()
+            waiting = server.count_waiting()
+            stall.release()
+            assert (await sending).outcome is Outcome.ACCEPTED
+            await connection.quit()
+            return waiting
+
+    assert asyncio.run(run()) == (2 if "PIPELINING" in offers else 0)
