@@ -102,11 +102,13 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
                 f"there is no mail of delivery {name}: " + (delivery.reason if delivery else "no such row")
             )
         tried = list(ledger.list_attempts(conn, issue_id=key[0], subscriber_id=key[1]))
-        people = subscribers.list_versions(conn, key[1])
         issue = issues.find_issue(conn, key[0])
+        date, digest = (tried[-1].at, tried[-1].digest) if tried else (issue.due_at, None)
+        people = list(subscribers.list_versions(conn, key[1]))
+        if digest is None and tried:  # nothing proves which it was but the time
+            people = [person for person in [subscribers.find_version(conn, key[1], date)] if person is not None]
     if not people:
         raise StoreError(f"the mail of delivery {name} cannot be made again: the person was forgotten")
-    date, digest = (tried[-1].at, tried[-1].digest) if tried else (issue.due_at, None)
     composer = Composer(database, signer)
     for person in people:
         mail = composer.compose(

@@ -1,12 +1,13 @@
 """The operator's hand on an issue: pause it, let it go on, cancel it, decide what is in doubt."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
 from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Exclusion, IssueState
+from newsletter.core.policy import has_expired
 from newsletter.store import exclusions, issues, upkeep
 from newsletter.store.database import Database
 from newsletter.store.schema import deliveries
@@ -40,11 +41,24 @@ def cancel_issue(database: Database, number: int, *, now: datetime) -> dict[str,
 
 
 def settle_issue(
-    database: Database, number: int, *, now: datetime, resend: bool, subscriber_id: int | None = None
+    database: Database,
+    number: int,
+    *,
+    now: datetime,
+    resend: bool,
+    expire_after: timedelta,
+    subscriber_id: int | None = None,
 ) -> dict[str, Any]:
-    """Decide on uncertain deliveries of an issue, or on one reader's: send them again, or take them for sent."""
+    """Decide on uncertain deliveries of an issue, or on one reader's: send them again, or take them for sent.
+
+    StoreError where they cannot be sent again: the issue was cancelled, or is older than `expire_after`.
+    """
     with database.write() as conn:
-        issues.find_issue(conn, number)
+        issue = issues.find_issue(conn, number)
+        if resend:
+            _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED)
+            if has_expired(issue.due_at, now, expire_after):
+                raise StoreError(f"issue {number} is too old to be sent again: settle it --as sent")
         which = {"issue_id": number, "state": DeliveryState.UNCERTAIN, "subscriber_id": subscriber_id}
         if resend:
             count = upkeep.make_due(conn, which, now)
@@ -56,6 +70,6 @@ def settle_issue(
 def _demand(conn: Connection, number: int, *legal: IssueState) -> None:
     state = issues.find_issue(conn, number).state
     if state == IssueState.PREPARING:  # paused now, it would go on without the readers that have no row yet
-        raise StoreError(f"issue {number} is still being written: `newsletter send` of its brief goes on with it")
+        raise StoreError(f"issue {number} is still being written: `newsletter deliver` goes on with it")
     if state not in legal:
         raise StoreError(f"issue {number} is {state}: that cannot be done with it any more")

@@ -60,9 +60,9 @@ def describe_issue(conn: Connection, row: Row[Any]) -> dict[str, Any]:
 
 
 def _name_issue(row: Row[Any], books: Audit) -> dict[str, Any]:
-    """What an issue is called; one that runs and owes nothing any more is `finished`."""
+    """What an issue is called; one that runs, owes nothing and has nothing uncertain is `finished`."""
     told = {name: getattr(row, name) for name in ("title", "date", "language", "state", "reason", "published_at")}
-    if row.state == IssueState.RUNNING and not (books.queued or books.deferred or books.sending):
+    if row.state == IssueState.RUNNING and not (books.queued or books.deferred or books.sending or books.uncertain):
         told["state"] = "finished"
     return told
 
@@ -157,6 +157,7 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
         got: list[int] = []
         if delivery is not None and delivery.edition_id is not None:
             got = [int(story) for story in issues.read_edition(conn, delivery.edition_id).stories.split(",")]
+        then = subscribers.find_version(conn, person.id, issue.published_at or issue.created_at) or person
         carried = {row.id: row for row in issues.list_stories(conn, issue.id)}
         carried |= {row.id: row for row in issues.read_stories(conn, got)}
     excluded = delivery is None or delivery.state == DeliveryState.EXCLUDED
@@ -167,11 +168,11 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
         "delivery": f"{issue.id}-{person.id}" if delivery is not None else None,
         "state": delivery.state if delivery is not None else "not selected",
         "reason": delivery.reason if delivery is not None else "not an active subscriber when it was published",
-        "topics": split_topics(person.topics),
+        "topics": split_topics(then.topics),
         "frequency": person.frequency,
-        "stories": [_explain_story(carried[story], person.topics, catalogue) for story in got],
+        "stories": [_explain_story(carried[story], then.topics, catalogue) for story in got],
         "left_out": [
-            _explain_story(row, person.topics, catalogue, why_not) for story, row in carried.items() if story not in got
+            _explain_story(row, then.topics, catalogue, why_not) for story, row in carried.items() if story not in got
         ],
     }
 

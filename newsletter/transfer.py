@@ -8,10 +8,11 @@ import csv
 import io
 import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row
@@ -25,7 +26,7 @@ from newsletter.core.schedule import Frequency
 from newsletter.core.tokens import hash_address
 from newsletter.sources.rows import read_rows
 from newsletter.store import subscribers
-from newsletter.store.database import Database
+from newsletter.store.database import Database, open_database
 
 CHUNK = 1_000
 COLUMNS = ("email", "name", "topics", "frequency", "timezone", "language")
@@ -81,18 +82,26 @@ def import_file(
     def parse(cells: Mapping[str, object]) -> PersonRow:
         return parse_row(cells, topics=topics, languages=languages)
 
-    with ExitStack() as stack:
-        # A trial is one transaction, undone at its end, so that a row repeated later on is known again.
-        trial = stack.enter_context(database.write(keep=False)) if dry_run else None
+    with _copy_of(database) if dry_run else nullcontext(database) as kept:
 
         def save(people: Sequence[PersonRow]) -> ImportResult:
             saved = ImportResult()
-            with nullcontext(trial) if trial else database.write() as conn:
+            with kept.write() as conn:
                 for distinct in _split_repeated(people):
-                    save_rows(conn, database.ledger_key, distinct, saved, now=now, source=path.name)
+                    save_rows(conn, kept.ledger_key, distinct, saved, now=now, source=path.name)
             return saved
 
         return _take_rows(path, parse, save, observe)
+
+
+@contextmanager
+def _copy_of(database: Database) -> Iterator[Database]:
+    """A copy to try something on, so that nobody has to wait for the write lock meanwhile."""
+    with TemporaryDirectory(prefix="newsletter-") as folder:
+        copy = Path(folder) / "trial.db"
+        database.back_up(copy)
+        with closing(open_database(f"sqlite:///{copy}")) as trial:
+            yield trial
 
 
 def import_suppressions(database: Database, path: Path, *, now: datetime) -> ImportResult:
@@ -165,13 +174,14 @@ def _parse_suppression(cells: Mapping[str, object], now: datetime, source: str) 
             if has_control_characters(given[name]):
                 raise ValueError(f"the {name} {given[name][:80]!r} has control characters")
         at = datetime.fromisoformat(given["at"]) if given["at"] else now
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
         return {
             "email": parse_address(given["email"]).key,
             "reason": given["reason"] or "imported",
-            "at": at if at.tzinfo else at.replace(tzinfo=UTC),
+            "at": at,
             "source": given["source"] or source,
         }
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ImportRowError(str(error)) from None
 
 

@@ -47,10 +47,14 @@ def send(
             _report_send(planned, planned.audit, began, as_json=as_json)
             return
         person = service.find_person(only) if only else None
-        published = publisher.publish(found, now=now, reissue=reissue, held="sent to one reader only" if only else None)
+        published = publisher.publish(
+            found, now=now, reissue=reissue, paused="sent to one reader only" if only else None
+        )
         key = (published.issue, person.id) if person else None
         progress = run_delivery(service, issue=published.issue, only=key, quiet=as_json)
-        _finish(service, published, progress, began, only=bool(only), as_json=as_json)
+        if key and not progress.outcomes and not progress.stopped:
+            say(f"nothing is owed to {only}")
+        _finish(service, published, progress, began, scope=published.issue, only=bool(only), as_json=as_json)
 
 
 @app.command()
@@ -63,14 +67,17 @@ def deliver(ctx: typer.Context, issue: IssueOption = None, as_json: Json = False
     with open_from(ctx) as service:
         with service.database.read() as conn:
             number = issues.find_issue(conn, issue).id if issue or issues.list_issues(conn) else None
-            editions = issues.count_editions(conn, number) if number else 0
+            preparing = issues.list_preparing(conn)
+        new = service.make_publisher().finish_preparing(now=service.now()) if preparing else 0
+        with service.database.read() as conn:
+            editions = issues.count_editions(conn, number or 0)
         if number is None:
             write_json({"issue": None, "new": 0, "editions": 0, "audit": None, "seconds": 0.0}) if as_json else say(
                 "nothing was published yet"
             )
             return
         progress = run_delivery(service, issue=issue, quiet=as_json)
-        published = Published(issue=number, new=0, editions=editions)
+        published = Published(issue=number, new=new, editions=editions)
         _finish(service, published, progress, began, scope=issue, as_json=as_json)
 
 
@@ -91,8 +98,9 @@ def run_delivery(
         def interrupt() -> None:
             if delivery.stop.is_set():
                 task.cancel()
+            else:
+                say("stopping when what is on the wire is finished; once more stops at once")
             delivery.halt("interrupted")
-            say("stopping when what is on the wire is finished; once more stops at once")
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, interrupt)
@@ -113,7 +121,7 @@ def _finish(
     progress: "Progress",
     began: float,
     *,
-    scope: int | None = -1,
+    scope: int | None,
     only: bool = False,
     as_json: bool,
 ) -> None:
@@ -123,12 +131,12 @@ def _finish(
     books = audit(service.database, published.issue)
     _report_send(published, books, began, as_json=as_json)
     with service.database.read() as conn:
-        owed = upkeep.count_owed(conn, service.now(), published.issue if scope == -1 else scope)
+        owed = upkeep.count_owed(conn, service.now(), scope)
         paused = upkeep.is_paused(conn)
     if progress.stopped:
         say(f"stopped: {progress.stopped}; {owed} deliveries are still owed, `newsletter deliver` goes on")
         raise typer.Exit(STOPPED)
-    if owed and not only:
+    if owed and (paused or not only):
         why = "the service is paused" if paused else "paused, or taken up elsewhere"
         say(f"{owed} deliveries are still owed now ({why})")
         raise typer.Exit(STOPPED)

@@ -83,4 +83,7 @@ def settle_issue(
         raise typer.BadParameter(f"--as {decision!r} is neither `sent` nor `resend`")
     with open_from(ctx) as service:
         subscriber = service.find_person(email).id if email else None
-    _change_issue(ctx, number, "settle_issue", as_json, resend=decision == "resend", subscriber_id=subscriber)
+        after = service.settings.expire_after
+    _change_issue(
+        ctx, number, "settle_issue", as_json, resend=decision == "resend", subscriber_id=subscriber, expire_after=after
+    )

@@ -11,7 +11,8 @@ import typer
 
 from newsletter.cli.context import open_from
 from newsletter.cli.output import Json, ProgressLine, write_json, write_rows
-from newsletter.core.errors import StoreError
+from newsletter.core.address import has_control_characters
+from newsletter.core.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from newsletter.transfer import ImportResult
@@ -214,6 +215,8 @@ def add_suppression(
 
     with open_from(ctx) as service:
         address = service.parse_address(email)
+        if has_control_characters(reason):
+            raise ConfigError(f"the reason {reason[:80]!r} has control characters")
         suppress_address(service.database, address.key, reason=reason, now=service.now(), source="command line")
     _tell(as_json, {"email": address.email, "suppressed": True})
 

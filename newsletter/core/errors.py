@@ -35,3 +35,7 @@ class TransportError(NewsletterError):
 
 class StoreError(NewsletterError):
     """The database cannot be opened, is newer than the program, is read-only or full, or knows no such row."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the database's write lock for longer than we wait; the same may go through later."""

@@ -4,7 +4,6 @@ The window of a reader is what was published since they were last covered; `each
 Pure: readers and stories come in as values, decisions go out; publish writes them down.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,12 +18,16 @@ WINDOW = timedelta(days=31)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowStory:
-    """A story as it stands in an issue. `story_id` is the same wherever the same story stands."""
+    """A story as it stands in an issue. `story_id` is the same wherever the same story stands.
+
+    `withdrawn`: its issue was cancelled; it is sent to nobody more, but some may have it.
+    """
 
     id: int
     issue_id: int
     story_id: int
     topics: frozenset[str]
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +62,9 @@ class Planner:
         self.issue_id = issue_id
         self._due_at = due_at
         self._window = sorted(window, key=lambda story: (-story.issue_id, story.id))
-        self._repeated = _find_repeated(self._window)
+        self._first_carried = _find_first(self._window)
+        self._repeated = frozenset(s.story_id for s in self._window if s.issue_id != self._first_carried[s.story_id])
+        self._earlier = frozenset(story.issue_id for story in self._window) - {issue_id}
         self._boundaries: dict[tuple[str, str], datetime | None] = {}
         self._candidates: dict[tuple[str, int], tuple[WindowStory, ...]] = {}
 
@@ -75,10 +80,16 @@ class Planner:
         return None
 
     def issues_to_check(self, reader: Reader) -> frozenset[int]:
-        """The earlier issues whose mails to this reader may hold a candidate story already; mostly none."""
-        candidates = self._candidates_of(reader)
-        again = {s.story_id for s in candidates if reader.has_gap or s.story_id in self._repeated}
-        return frozenset(s.issue_id for s in self._window if s.story_id in again and s.issue_id != self.issue_id)
+        """The earlier issues whose mails to this reader may hold a candidate story already; mostly none.
+
+        Who gathers stories may have got one in the mail of any issue since the first that carried it.
+        """
+        candidates = {s.story_id for s in self._candidates_of(reader)}
+        again = candidates if reader.has_gap else candidates & self._repeated
+        if not again:
+            return frozenset()
+        first = min(self._first_carried[story_id] for story_id in again)
+        return frozenset(issue for issue in self._earlier if issue >= first)
 
     def decide(self, reader: Reader, held: Collection[int] = ()) -> Decision:
         """Decide for a reader whom `exclude` lets through; `held` are the story_ids their earlier mails hold."""
@@ -99,18 +110,19 @@ class Planner:
         return self._candidates[key]
 
 
-def _find_repeated(window: Iterable[WindowStory]) -> frozenset[int]:
-    carriers: dict[int, set[int]] = defaultdict(set)
+def _find_first(window: Iterable[WindowStory]) -> dict[int, int]:
+    """The first issue that carried each story."""
+    first: dict[int, int] = {}
     for story in window:
-        carriers[story.story_id].add(story.issue_id)
-    return frozenset(story_id for story_id, issues in carriers.items() if len(issues) > 1)
+        first[story.story_id] = min(story.issue_id, first.get(story.story_id, story.issue_id))
+    return first
 
 
 def _choose(window: Sequence[WindowStory], topics: str, covered_issue_id: int) -> Iterator[WindowStory]:
     wanted = frozenset(filter(None, topics.split(";")))
     seen: set[int] = set()
     for story in window:
-        if story.issue_id <= covered_issue_id or story.story_id in seen:
+        if story.withdrawn or story.issue_id <= covered_issue_id or story.story_id in seen:
             continue
         if topics == EVERY_STORY or not wanted.isdisjoint(story.topics):
             seen.add(story.story_id)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from newsletter.compose import Composer
-from newsletter.core.errors import NewsletterError
+from newsletter.core.errors import NewsletterError, StoreError, TokenError
 from newsletter.core.model import DeliveryState, Key, Outcome
 from newsletter.core.policy import Reply, Stage, has_expired, judge_loss, judge_unsendable, next_delay
 from newsletter.core.tokens import Purpose, Signer
@@ -107,7 +107,7 @@ class DeliveryRun:
         self._lost = 0
         with ThreadPoolExecutor(1, thread_name_prefix="ledger") as executor:
             self._writer = LedgerWriter(
-                self.database, executor, self._owner, self.clock, even_paused=self.only is not None
+                self.database, executor, self._owner, self.clock, even_if_issue_paused=self.only is not None
             )
             self._claims = Claims(
                 self.database, executor, self._owner, self.clock, self._writer.expect, issue=self.issue, only=self.only
@@ -127,7 +127,7 @@ class DeliveryRun:
     def _begin(self) -> None:
         with self.database.write() as conn:
             now = self.clock()
-            upkeep.recover_claims(conn, now, hold=self.rules.hold)
+            upkeep.recover_claims(conn, now, hold=self.rules.hold, most_attempts=len(self.rules.retry_delays) + 1)
             upkeep.expire_deliveries(conn, now, self.rules.expire_after)
             self._relay_id = outbox.intern_relay(conn, self.relay.name)
             self.progress.owed = 1 if self.only else upkeep.count_owed(conn, now, self.issue)
@@ -136,7 +136,7 @@ class DeliveryRun:
         with self.database.write() as conn:
             outbox.free_batches(conn, self._owner)
             exclusions.exclude_cancelled(conn)
-            ledger.prune_issues(conn, self.clock() - self.rules.retain)
+            ledger.prune_issues(conn, self.clock(), self.rules.retain)
 
     async def _run_connections(self) -> None:
         count = max(1, min(self.rules.connections, len(self._claims)))
@@ -202,8 +202,11 @@ class DeliveryRun:
         """Put one mail on the wire and say what is to be written down of it."""
         try:
             mail = self._compose(claimed, started_at)
+        except (TokenError, StoreError) as error:  # every mail would fare the same
+            self.halt(f"mails cannot be made: {error}")
+            return Step(released=(claimed.key, claimed.attempts))
         except NewsletterError as error:
-            return Step(finished=self._finish(claimed, _refuse(str(error)), b"", started_at))
+            return Step(finished=self._finish(claimed, _refuse(str(error)), None, started_at))
         envelope = Envelope(
             return_path=self._return_path(claimed), recipient=claimed.email, envid=f"{claimed.key[0]}-{claimed.key[1]}"
         )
@@ -236,7 +239,7 @@ class DeliveryRun:
 
     def _note_failure(self, connection: Connection, attempted: Attempted) -> None:
         """The relay failed, not the mail: stop where it refuses us, or loses one fresh connection after another."""
-        if connection.mails_sent == 1:  # relays close a connection after some mails; that is no failure of theirs
+        if not connection.mails_answered:  # relays close a connection after some mails; that is no failure of theirs
             self._lost += 1
         if attempted.verdict.stop or self._lost >= LOST_IN_A_ROW:
             self.halt(f"relay {self.relay.name}: {attempted.reply.text}")
@@ -247,7 +250,7 @@ class DeliveryRun:
             return sender.from_address
         return f"b+{self.signer.sign(Purpose.BOUNCE, claimed.subscriber_id, claimed.issue_id)}@{sender.bounce_domain}"
 
-    def _finish(self, claimed: Claimed, attempted: Attempted, mail: bytes, started_at: datetime) -> Finished:
+    def _finish(self, claimed: Claimed, attempted: Attempted, mail: bytes | None, started_at: datetime) -> Finished:
         attempt = claimed.attempts + 1
         state, due_at = self._decide(attempted, attempt, claimed.due_at, self.clock())
         return Finished(
@@ -260,7 +263,7 @@ class DeliveryRun:
             enhanced=attempted.reply.enhanced,
             response=attempted.reply.text,
             seconds=attempted.seconds,
-            digest=hashlib.sha256(mail).digest(),
+            digest=hashlib.sha256(mail).digest() if mail is not None else None,
             state=state,
             due_at=due_at,
         )

@@ -4,9 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from newsletter.core.errors import StoreBusyError
 from newsletter.core.model import Key
 from newsletter.store import outbox, upkeep
 from newsletter.store.database import Database
@@ -44,17 +46,22 @@ class Claims:
         """Claim more where the queue has run dry; whether there is anything in it."""
         async with self._lock:
             if not self._queue:
-                loop = asyncio.get_running_loop()
-                self._queue.extend(await loop.run_in_executor(self.executor, self._claim))
+                self._queue.extend(await self._claim_patiently())
         return bool(self._queue)
+
+    async def _claim_patiently(self) -> list[Claimed]:
+        """Somebody may hold the write lock for longer than a transaction waits: ask again."""
+        while True:
+            with suppress(StoreBusyError):
+                return await asyncio.get_running_loop().run_in_executor(self.executor, self._claim)
 
     def _claim(self) -> list[Claimed]:
         with self.database.write() as conn:
+            if upkeep.is_paused(conn):
+                return []
             if self.only is not None:
                 claimed = outbox.read_delivery(conn, self.only, self.clock())
                 return [claimed] if claimed else []
-            if upkeep.is_paused(conn):
-                return []
             while (batch := outbox.claim_batch(conn, self.owner, self.clock(), self.issue)) is not None:
                 rows = outbox.read_batch(conn, batch)
                 if rows:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from newsletter.core.errors import StoreBusyError
 from newsletter.core.model import Key
 from newsletter.store import exclusions, outbox, subscribers
 from newsletter.store.database import Database
@@ -38,13 +39,13 @@ class Started:
 
 @dataclass
 class LedgerWriter:
-    """Commits steps in groups, on `executor`'s one thread; `even_paused`: also where issue or service is paused."""
+    """Commits steps in groups, on `executor`'s one thread; `even_if_issue_paused`: whatever its issue's state."""
 
     database: Database
     executor: Executor
     owner: int
     clock: Callable[[], datetime]
-    even_paused: bool = False
+    even_if_issue_paused: bool = False
     _unstarted: dict[int, set[Key]] = field(default_factory=dict)
     _pending: list[tuple[Step, asyncio.Future[Started | None]]] = field(default_factory=list)
     _running: asyncio.Task[None] | None = None
@@ -76,6 +77,9 @@ class LedgerWriter:
             group, self._pending = self._pending, []
             try:
                 started, now = await loop.run_in_executor(self.executor, self._commit, [step for step, _ in group])
+            except StoreBusyError:  # outcomes must not be lost because somebody writes for long: try again
+                self._pending = group + self._pending
+                continue
             except Exception as error:  # noqa: BLE001  every waiting connection must learn of it, or it would hang
                 for _, done in group:
                     done.set_exception(error)
@@ -104,7 +108,7 @@ class LedgerWriter:
 
     def _start(self, conn: Connection, starts: Sequence[Claimed], now: datetime) -> dict[Key, int]:
         keys = [claimed.key for claimed in starts]
-        started = outbox.start_deliveries(conn, keys, self.owner, now, even_paused=self.even_paused)
+        started = outbox.start_deliveries(conn, keys, self.owner, now, even_if_issue_paused=self.even_if_issue_paused)
         exclusions.settle_unstarted(conn, [key for key in keys if key not in started], now)
         for claimed in starts:
             unstarted = self._unstarted.get(claimed.batch_id, set())

@@ -40,19 +40,25 @@ class Publisher(Press):
 
     matcher: TopicMatcher
 
-    def publish(self, brief: Brief, *, now: datetime, reissue: bool = False, held: str | None = None) -> Published:
+    def publish(self, brief: Brief, *, now: datetime, reissue: bool = False, paused: str | None = None) -> Published:
         """Publish a brief, or go on with the issue that it is in already.
 
-        With `held` the new issue is left paused for that reason. Raises BriefError where the brief was published and
+        With `paused` a new issue is left paused for that reason. Raises BriefError where the brief was published and
         has changed since (unless `reissue`), or has nothing new to say; TemplateError before anything is written.
         """
         with self.database.read() as conn:
             number = self._find_issue(conn, brief, reissue=reissue)
         if number is None:
-            number = self._create_issue(brief, now, reissue=reissue)
-        new = PageWriter(self, number).write_all(now, held)
+            number = self._create_issue(brief, now, reissue=reissue, paused=paused)
+        new = PageWriter(self, number).write_all(now)
         with self.database.read() as conn:
             return Published(issue=number, new=new, editions=issues.count_editions(conn, number))
+
+    def finish_preparing(self, *, now: datetime) -> int:
+        """Write what killed publications left unwritten; returns how many rows."""
+        with self.database.read() as conn:
+            numbers = issues.list_preparing(conn)
+        return sum(PageWriter(self, number).write_all(now) for number in numbers)
 
     def plan(self, brief: Brief, *, now: datetime, reissue: bool = False) -> Planned:
         """What publishing would come to, with nothing written; raises what `publish` would raise."""
@@ -89,13 +95,13 @@ class Publisher(Press):
         """Each story of a brief with its topics."""
         return [(story, self.matcher.match_story(story, language=brief.language)) for story in brief.stories]
 
-    def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool) -> int:
+    def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool, paused: str | None) -> int:
         matched = self.match_topics(brief)
         self._compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
         with self.database.write() as conn:
             # Asked again under the write lock: another process may have published the same brief meanwhile.
             number = self._find_issue(conn, brief, reissue=reissue)
-            return self._insert_issue(conn, brief, matched, now) if number is None else number
+            return self._insert_issue(conn, brief, matched, now, paused) if number is None else number
 
     def _compile_all(self, brief: Brief, matched: Sequence[Matched]) -> None:
         with self.database.read() as conn:
@@ -126,12 +132,14 @@ class Publisher(Press):
             raise BriefError(f"{brief.source}: this brief has no story that was not published before")
         return fresh
 
-    def _insert_issue(self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime) -> int:
+    def _insert_issue(
+        self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime, paused: str | None
+    ) -> int:
         fresh = self._fresh_stories(conn, brief, matched, now)
         times = len(issues.find_brief(conn, brief))
         period = f"brief:{brief.id}@{brief.date}" + (f"#{times + 1}" if times else "")
         domain = self.sender.from_address.rpartition("@")[2]
-        number = issues.insert_issue(conn, brief, period=period, domain=domain, now=now, due_at=now)
+        number = issues.insert_issue(conn, brief, period=period, domain=domain, now=now, due_at=now, paused=paused)
         for position, (story, topics, seen) in enumerate(fresh, start=1):
             story_id = seen.id if seen else issues.insert_story(conn, story, now)
             content = STORY.dump_json(story).decode()

@@ -60,7 +60,7 @@ class PageWriter:
     _editions: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
     _held_stories: dict[int, frozenset[int]] = field(default_factory=dict)
 
-    def write_all(self, now: datetime, held: str | None) -> int:
+    def write_all(self, now: datetime) -> int:
         """Write what is missing; returns how many rows this call wrote."""
         database, written = self.press.database, 0
         with database.read() as conn:
@@ -70,21 +70,22 @@ class PageWriter:
             window = issues.read_window(conn, self.number, issue.due_at - WINDOW)
         planner = Planner(issue_id=self.number, due_at=issue.due_at, window=window)
         self._stories = {story.id: story.story_id for story in window}
-        while True:
-            with database.read() as conn:
-                issue = issues.find_issue(conn, self.number)
-                page = self._read_page(conn, issue.cursor, issue.audience_max_id)
-                decided = list(self._decide(conn, planner, page))
-            if not page or issue.state != IssueState.PREPARING:
-                break
-            with database.write() as conn:
-                if issues.advance_cursor(conn, self.number, old=issue.cursor, new=page[-1].id, selected=len(page)):
-                    self._write_page(conn, issue, decided)
-                    written += len(page)
+        while count := self._write_next(planner):
+            written += count
         with database.write() as conn:
-            state = IssueState.PAUSED if held else IssueState.RUNNING
-            issues.finish_issue(conn, self.number, state, now, held)
+            issues.finish_issue(conn, self.number, now)
         return written
+
+    def _write_next(self, planner: Planner) -> int:
+        """Decide on the next page and write it, in one transaction, so that nothing changes in between."""
+        with self.press.database.write() as conn:
+            issue = issues.find_issue(conn, self.number)
+            page = self._read_page(conn, issue.cursor, issue.audience_max_id)
+            if not page or issue.state != IssueState.PREPARING:
+                return 0
+            issues.advance_cursor(conn, self.number, page[-1].id, selected=len(page))
+            self._write_page(conn, issue, list(self._decide(conn, planner, page)))
+            return len(page)
 
     def count_all(self, now: datetime, window: Sequence[WindowStory]) -> Planned:
         """Decide on the whole audience without writing anything."""

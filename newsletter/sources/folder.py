@@ -100,7 +100,14 @@ def _folder_of(source: str) -> Path:
 
 def _brief_files(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if _is_brief(path))
+        paths = sorted(path for path in folder.iterdir() if _is_brief(path))
+        for path in paths:
+            path.name.encode()
+        return paths
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"the folder of briefs {folder} holds the file {error.object!a}: its name is not UTF-8"
+        ) from None
     except OSError as error:
         raise SourceError(f"the folder of briefs {folder} cannot be read: {error.strerror}") from error
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
-from newsletter.core.errors import ConfigError, StoreError
+from newsletter.core.errors import ConfigError, StoreBusyError, StoreError
 from newsletter.settings.values import mask_credentials
 from newsletter.store.schema import service
 
@@ -49,18 +49,15 @@ class Database:
             yield conn
 
     @contextmanager
-    def write(self, *, keep: bool = True) -> Iterator[Connection]:
-        """A transaction that holds the write lock from its start, and is undone at its end where `keep` is False.
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its start.
 
-        StoreError where the file cannot be written.
+        StoreError where the file cannot be written, StoreBusyError where another process held the lock too long.
         """
         with self._errors_named(), self._engine.connect() as conn:
             conn = conn.execution_options(newsletter_begin="BEGIN IMMEDIATE")
-            transaction = conn.begin()
-            with transaction:
+            with conn.begin():
                 yield conn
-                if not keep:
-                    transaction.rollback()
 
     def back_up(self, target: Path) -> None:
         """Copy a SQLite database as it stands now, also while others write; StoreError where the target is there."""
@@ -101,7 +98,9 @@ class Database:
         except IntegrityError:
             raise  # a unique key at work: the caller's business
         except DBAPIError as error:
-            raise StoreError(f"database {self.name}: {error.orig}") from error
+            busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            kind = StoreBusyError if busy else StoreError
+            raise kind(f"database {self.name}: {error.orig}") from error
         except OverflowError as error:  # raised by SQLite's driver itself, unwrapped
             raise StoreError(f"database {self.name}: no number is as large as one given here") from error
 
@@ -130,7 +129,7 @@ def open_database(address: str) -> Database:
 
 def _create_engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url)
+        raise ArgumentError("only sqlite:///FILE is supported yet")
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.core.errors import StoreError
@@ -67,8 +67,13 @@ def list_briefs(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
     return conn.execute(briefs.select().where(briefs.c.issue_id == issue_id).order_by(briefs.c.id)).all()
 
 
-def insert_issue(conn: Connection, brief: Brief, *, period: str, domain: str, now: datetime, due_at: datetime) -> int:
-    """Write a new issue of one brief in state `preparing`, its audience frozen now; returns its number."""
+def insert_issue(
+    conn: Connection, brief: Brief, *, period: str, domain: str, now: datetime, due_at: datetime, paused: str | None
+) -> int:
+    """Write a new issue of one brief in state `preparing`, its audience frozen now; returns its number.
+
+    With `paused`, a reason, it will be paused when its deliveries are written.
+    """
     audience = conn.execute(select(func.coalesce(func.max(subscribers.c.id), 0))).scalar_one()
     values = {
         "period": period,
@@ -77,6 +82,7 @@ def insert_issue(conn: Connection, brief: Brief, *, period: str, domain: str, no
         "language": brief.language,
         "domain": domain,
         "state": IssueState.PREPARING,
+        "reason": paused,
         "created_at": now,
         "due_at": due_at,
         "audience_max_id": audience,
@@ -101,6 +107,9 @@ def find_story(conn: Connection, story: Story) -> Row[Any] | None:
         same.append(stories.c.guid == story.guid)
     if story.text:
         same.append(stories.c.content_key == story.content_key)
+        # Corrected under its feed id, a story has had other texts than its first.
+        texts = select(issue_stories.c.story_id).where(issue_stories.c.content_key == story.content_key)
+        same.append(stories.c.id.in_(texts))
     if not same:
         return None
     return conn.execute(stories.select().where(or_(*same)).order_by(stories.c.first_seen_at).limit(1)).first()
@@ -150,14 +159,12 @@ def published_content_keys(conn: Connection, brief_rows: Iterable[Row[Any]]) -> 
 
 
 def read_window(conn: Connection, issue_id: int, since: datetime) -> list[WindowStory]:
-    """The stories of this issue and of those published before it since then, cancelled ones aside."""
+    """The stories of this issue and of those published before it since then."""
+    columns = [issue_stories.c[name] for name in ("id", "issue_id", "story_id", "topics")]
     query = (
-        select(issue_stories.c.id, issue_stories.c.issue_id, issue_stories.c.story_id, issue_stories.c.topics)
+        select(*columns, issues.c.state)
         .join(issues, issues.c.id == issue_stories.c.issue_id)
-        .where(
-            (issues.c.id == issue_id)
-            | ((issues.c.id < issue_id) & (issues.c.due_at >= since) & (issues.c.state != IssueState.CANCELLED))
-        )
+        .where((issues.c.id == issue_id) | ((issues.c.id < issue_id) & (issues.c.due_at >= since)))
     )
     return [
         WindowStory(
@@ -165,6 +172,7 @@ def read_window(conn: Connection, issue_id: int, since: datetime) -> list[Window
             issue_id=row.issue_id,
             story_id=row.story_id,
             topics=frozenset(topic["id"] for topic in json.loads(row.topics)),
+            withdrawn=row.state == IssueState.CANCELLED,
         )
         for row in conn.execute(query)
     ]
@@ -241,23 +249,26 @@ def count_editions(conn: Connection, issue_id: int) -> int:
     return int(conn.execute(select(func.count()).where(editions.c.issue_id == issue_id)).scalar_one())
 
 
-def advance_cursor(conn: Connection, issue_id: int, *, old: int, new: int, selected: int) -> bool:
-    """Claim a page of the audience for this transaction; False where another process was faster."""
-    moved = conn.execute(
-        update(issues)
-        .where(issues.c.id == issue_id, issues.c.cursor == old, issues.c.state == IssueState.PREPARING)
-        .values(cursor=new, selected=issues.c.selected + selected)
+def advance_cursor(conn: Connection, issue_id: int, cursor: int, *, selected: int) -> None:
+    """Note how far the audience is through; the caller holds the write lock."""
+    conn.execute(
+        update(issues).where(issues.c.id == issue_id).values(cursor=cursor, selected=issues.c.selected + selected)
     )
-    return moved.rowcount == 1
 
 
-def finish_issue(conn: Connection, issue_id: int, state: IssueState, now: datetime, reason: str | None = None) -> None:
-    """Open a prepared issue for delivery (or leave it paused)."""
+def finish_issue(conn: Connection, issue_id: int, now: datetime) -> None:
+    """Open a prepared issue for delivery, or leave it paused where it was begun so."""
+    state = case((issues.c.reason.is_(None), IssueState.RUNNING), else_=IssueState.PAUSED)
     conn.execute(
         update(issues)
         .where(issues.c.id == issue_id, issues.c.state == IssueState.PREPARING)
-        .values(state=state, reason=reason, published_at=now)
+        .values(state=state, published_at=now)
     )
+
+
+def list_preparing(conn: Connection) -> list[int]:
+    """The issues whose deliveries are not all written yet."""
+    return list(conn.execute(select(issues.c.id).where(issues.c.state == IssueState.PREPARING)).scalars())
 
 
 def insert_page(conn: Connection, rows: Sequence[Mapping[str, Any]], new_batches: Iterable[Mapping[str, Any]]) -> None:

@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, select, update
 
 from newsletter.core.model import DeliveryState, IssueState
+from newsletter.core.plan import WINDOW
 from newsletter.store.schema import (
     attempts,
     blobs,
@@ -170,8 +171,12 @@ def find_delivery(conn: Connection, issue_id: int, subscriber_id: int) -> Row[An
     return conn.execute(query).first()
 
 
-def prune_issues(conn: Connection, before: datetime) -> int:
-    """Delete attempts and rendered mails of issues published before this moment; rows and counts stay."""
+def prune_issues(conn: Connection, now: datetime, retain: timedelta) -> int:
+    """Delete attempts and rendered mails of issues published so long ago; rows and counts stay. Returns how many.
+
+    The text of stories stays as long as somebody may still get them.
+    """
+    before = now - retain
     old = conn.execute(
         select(issues.c.id).where(issues.c.published_at < before, issues.c.pruned_at.is_(None))
     ).scalars()
@@ -179,8 +184,10 @@ def prune_issues(conn: Connection, before: datetime) -> int:
     for issue_id in pruned:
         conn.execute(delete(attempts).where(attempts.c.issue_id == issue_id))
         conn.execute(delete(renderings).where(renderings.c.issue_id == issue_id))
-        conn.execute(update(issue_stories).where(issue_stories.c.issue_id == issue_id).values(content="{}"))
         conn.execute(update(issues).where(issues.c.id == issue_id).values(pruned_at=before))
+    passed = select(issues.c.id).where(issues.c.pruned_at.is_not(None), issues.c.due_at < now - WINDOW)
+    told = and_(issue_stories.c.issue_id.in_(passed), issue_stories.c.content != "{}")
+    conn.execute(update(issue_stories).where(told).values(content="{}"))
     if pruned:
         kept_issues = select(issues.c.id).where(issues.c.pruned_at.is_(None))
         kept = select(renderings.c.sha256).union(select(editions.c.frame).where(editions.c.issue_id.in_(kept_issues)))

@@ -15,7 +15,8 @@ class DeliveryLock:
     """An advisory lock on `DATABASE.lock`, held until closed or until the process ends."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
+        real = database.resolve()  # one lock for one database, by whatever name it is opened
+        self._path = real.with_name(real.name + ".lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:

@@ -152,13 +152,13 @@ def close_batch(conn: Connection, batch_id: int) -> None:
 
 
 def start_deliveries(
-    conn: Connection, keys: Sequence[Key], owner: int, now: datetime, *, even_paused: bool = False
+    conn: Connection, keys: Sequence[Key], owner: int, now: datetime, *, even_if_issue_paused: bool = False
 ) -> dict[Key, int]:
     """Mark deliveries as on the wire, before they are; returns those that may go, with their attempts so far.
 
     Will, suppression and the issue's state are read again here: whoever unsubscribed after publication gets nothing.
     """
-    query = _START if even_paused else _START_RUNNING
+    query = _START if even_if_issue_paused else _START_RUNNING
     started = conn.execute(query, {"keys": keys, "by": owner, "now": now})
     return {(row.issue_id, row.subscriber_id): row.attempts for row in started}
 
@@ -219,11 +219,12 @@ _START = (
         # Claimed twice, it may have been tried and deferred meanwhile.
         or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= _NOW),
         _WILLING,
+        ~exists().where(service.c.key == "paused"),
     )
     .values(state=DeliveryState.SENDING, owner=bindparam("by"), started_at=_NOW, due_at=None)
     .returning(deliveries.c.issue_id, deliveries.c.subscriber_id, deliveries.c.attempts)
 )
-_START_RUNNING = _START.where(_RUNNING, ~exists().where(service.c.key == "paused"))
+_START_RUNNING = _START.where(_RUNNING)
 _MOVE = (
     update(deliveries)
     .where(deliveries.c.issue_id == bindparam("i"), deliveries.c.subscriber_id == bindparam("s"))

@@ -178,7 +178,7 @@ issue_stories = Table(
     Column("position", Integer, nullable=False),
     Column("story_id", _ID, ForeignKey("stories.id"), nullable=False, index=True),
     Column("title", Text, nullable=False),
-    Column("content_key", Text, nullable=False),
+    Column("content_key", Text, nullable=False, index=True),
     Column("content", Text, nullable=False),
     Column("topics", Text, nullable=False),
     UniqueConstraint("issue_id", "position"),
@@ -251,6 +251,8 @@ Index(
     sqlite_where=deliveries.c.due_at.is_not(None),
     postgresql_where=deliveries.c.due_at.is_not(None),
 )
+# The few rows on the wire. PostgreSQL finds them by their batches: an index here would cost it its HOT updates.
+Index("ix_deliveries_sending", deliveries.c.owner, sqlite_where=deliveries.c.owner.is_not(None)).ddl_if("sqlite")
 
 attempts = Table(
     "attempts",

@@ -21,7 +21,7 @@ from newsletter.store.schema import (
     topic_sets,
 )
 
-PAGE = 2_000
+PAGE = 1_000
 
 
 def _people() -> Any:
@@ -112,7 +112,9 @@ def advance_windows(
     covered = {"covered_issue_id": issue_id, "has_gap": False}
     for ids, values in ((mailed, {**covered, "last_mail_at": due_at}), (skipped, covered)):
         if ids:
-            conn.execute(update(subscribers).where(subscribers.c.id.in_(ids)).values(values))
+            # Forward only: an older issue may be written after a newer one.
+            behind = subscribers.c.covered_issue_id < issue_id
+            conn.execute(update(subscribers).where(subscribers.c.id.in_(ids), behind).values(values))
 
 
 def intern_topic_sets(conn: Connection, wanted: Collection[str]) -> dict[str, int]:
@@ -170,13 +172,21 @@ def update_subscribers(conn: Connection, changed: Sequence[tuple[Row[Any], Mappi
         conn.execute(query.values({name: bindparam(f"new_{name}") for name in names}), rows)
 
 
+def find_version(conn: Connection, subscriber_id: int, at: datetime) -> Row[Any] | None:
+    """What a person's mails were filled with at this time; None where the person was forgotten."""
+    versions = list_versions(conn, subscriber_id)
+    held = [version for version in versions[1:] if version.until_at > at]
+    return held[-1] if held else next(iter(versions), None)
+
+
 def list_versions(conn: Connection, subscriber_id: int) -> list[Row[Any]]:
-    """What a person's mails were or are filled with (email, name, topics), today's first."""
+    """What a person's mails were or are filled with (email, name, topics), today's first, then the latest first."""
     now = select(subscribers.c.email, subscribers.c.name, topic_sets.c.topics).join(
         topic_sets, topic_sets.c.id == subscribers.c.topic_set_id
     )
     before = (
         select(subscriber_versions.c.email, subscriber_versions.c.name, topic_sets.c.topics)
+        .add_columns(subscriber_versions.c.until_at)
         .join(topic_sets, topic_sets.c.id == subscriber_versions.c.topic_set_id)
         .order_by(subscriber_versions.c.until_at.desc())
     )

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, select, true, update
 
-from newsletter.core.model import DeliveryState, Exclusion, IssueState, Outcome
-from newsletter.store.exclusions import exclude_deliveries, fresh_of, reopen_windows
+from newsletter.core.model import DeliveryState, Exclusion, Outcome
+from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
-from newsletter.store.schema import batches, deliveries, issues, service
+from newsletter.store.schema import batches, deliveries, service
 
 DIED_RESPONSE = "the process ended before the reply was known"
 
@@ -32,14 +32,20 @@ def expire_deliveries(conn: Connection, now: datetime, expire_after: timedelta) 
     return expired + int(given_up.rowcount) + exclude_deliveries(conn, Exclusion.EXPIRED, deferred)
 
 
-def recover_claims(conn: Connection, now: datetime, *, hold: bool) -> int:
+def recover_claims(conn: Connection, now: datetime, *, hold: bool, most_attempts: int) -> int:
     """Take over what a dead process left: free its batches; what it had on the wire is uncertain. Returns how many.
 
-    Call it only when no other process can be delivering (the lock beside the database is held).
+    What may be tried again is due at once; what has used up its attempts is given up. Call it only when no other
+    process can be delivering (the lock beside the database is held).
     """
     conn.execute(update(batches).values(owner=None, lease_until=None).where(batches.c.owner.is_not(None)))
-    lost = conn.execute(deliveries.select().where(deliveries.c.state == DeliveryState.SENDING)).all()
-    state = DeliveryState.UNCERTAIN if hold else DeliveryState.QUEUED
+    lost = conn.execute(deliveries.select().where(deliveries.c.owner.is_not(None))).all()
+
+    def decide(attempt: int) -> DeliveryState:
+        if hold:
+            return DeliveryState.UNCERTAIN
+        return DeliveryState.QUEUED if attempt < most_attempts else DeliveryState.REJECTED
+
     finish_attempts(
         conn,
         [
@@ -54,12 +60,15 @@ def recover_claims(conn: Connection, now: datetime, *, hold: bool) -> int:
                 response=DIED_RESPONSE,
                 seconds=max(0.0, (now - row.started_at).total_seconds()),
                 digest=None,
-                state=state,
-                due_at=None if hold else now,
+                state=decide(row.attempts + 1),
+                due_at=now if decide(row.attempts + 1) is DeliveryState.QUEUED else None,
             )
             for row in lost
         ],
     )
+    for row in lost:
+        if decide(row.attempts + 1) is DeliveryState.REJECTED:
+            reopen_windows(conn, one_delivery((row.issue_id, row.subscriber_id)))
     return len(lost)
 
 
@@ -81,10 +90,9 @@ def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
 
 
 def is_sending(conn: Connection, issue_id: int | None) -> bool:
-    """Whether any mail is on the wire now, of one issue or of those that run."""
-    running = select(issues.c.id).where(issues.c.state == IssueState.RUNNING)
-    which = deliveries.c.issue_id.in_(running) if issue_id is None else deliveries.c.issue_id == issue_id
-    return bool(conn.execute(select(exists().where(which, deliveries.c.state == DeliveryState.SENDING))).scalar())
+    """Whether any mail is on the wire now, of one issue or of any."""
+    of_issue = true() if issue_id is None else deliveries.c.issue_id == issue_id
+    return bool(conn.execute(select(exists().where(deliveries.c.owner.is_not(None), of_issue))).scalar())
 
 
 def _matching(which: Mapping[str, Any]) -> Any:

@@ -57,6 +57,7 @@ class Connection:
         self.relay = relay
         self.offers = offers
         self.mails_sent = 0
+        self.mails_answered = 0
         self._wire = Wire(transport)
         self._needs_reset = False
         self._stage = Stage.MAIL
@@ -92,6 +93,7 @@ class Connection:
             raise
         self._wire.settle_body()
         answered = stage is not Stage.MAIL or reply.code is not None
+        self.mails_answered += answered
         return Attempted(
             reply=reply,
             stage=stage,

@@ -17,7 +17,6 @@ from newsletter.core.model import (
     Brief,
     DeliveryState,
     Exclusion,
-    IssueState,
     Outcome,
     Span,
     Story,
@@ -65,7 +64,7 @@ def publish(database: Database, *, now: datetime = NOW, name: str = "monday", si
     """An issue with an edition for everybody; `since` is the issue up to which they were covered before."""
     brief = Brief(id=name, title="Monday", date=date(2026, 11, 23), language="en", stories=(Story(title="Comet"),))
     with database.write() as conn:
-        number = issues.insert_issue(conn, brief, period=name, domain="example.org", now=now, due_at=now)
+        number = issues.insert_issue(conn, brief, period=name, domain="example.org", now=now, due_at=now, paused=None)
         story = issues.insert_story(conn, brief.stories[0], now)
         new = issues.NewStory(story=brief.stories[0], content="{}", topics=[{"id": "space", "because": ["comet"]}])
         placed = issues.insert_issue_story(conn, number, 1, story, new)
@@ -85,9 +84,9 @@ def publish(database: Database, *, now: datetime = NOW, name: str = "monday", si
             for reader in readers
         ]
         batch = {"issue_id": number, "lane": "", "first_subscriber": 1, "last_subscriber": 99, "due_at": now}
-        assert issues.advance_cursor(conn, number, old=0, new=readers[-1].id, selected=len(rows))
+        issues.advance_cursor(conn, number, readers[-1].id, selected=len(rows))
         issues.insert_page(conn, rows, [batch])
-        issues.finish_issue(conn, number, IssueState.RUNNING, now)
+        issues.finish_issue(conn, number, now)
     return number
 
 
@@ -245,7 +244,9 @@ def test_an_issue_is_paused_resumed_and_cancelled_for_good(database: Database) -
 def test_an_issue_that_is_still_being_written_is_left_alone(database: Database) -> None:
     brief = Brief(id="tuesday", title="Tuesday", date=date(2026, 11, 24), language="en", stories=())
     with database.write() as conn:
-        issue = issues.insert_issue(conn, brief, period="tuesday", domain="example.org", now=NOW, due_at=NOW)
+        issue = issues.insert_issue(
+            conn, brief, period="tuesday", domain="example.org", now=NOW, due_at=NOW, paused=None
+        )
     for verb in (control.pause_issue, control.resume_issue, control.cancel_issue):
         with pytest.raises(StoreError, match=f"issue {issue} is still being written"):
             verb(database, issue, now=NOW)
@@ -263,16 +264,16 @@ def test_uncertain_deliveries_are_settled_one_or_all_as_sent_or_to_be_sent_again
     assert [held["email"] for held in told["uncertain"]] == [ADA, BEN, CLEO]
     assert (told["editions"], told["briefs"][0]["id"], told["stories"][0]["topics"]) == (1, "monday", ["space"])
     ada = person(database, ADA).id
-    settled = control.settle_issue(database, issue, now=NOW, resend=False, subscriber_id=ada)
+    settled = control.settle_issue(database, issue, now=NOW, resend=False, subscriber_id=ada, expire_after=HOUR)
     assert settled == {"issue": issue, "settled": 1, "as": "sent"}
-    settled = control.settle_issue(database, issue, now=NOW, resend=True)
+    settled = control.settle_issue(database, issue, now=NOW, resend=True, expire_after=HOUR)
     assert settled == {"issue": issue, "settled": 2, "as": "resend"}
     audit = books(database, issue)
     assert (audit.accepted, audit.deferred, audit.uncertain, audit.balanced) == (1, 2, 0, True)
     log = list(describe_attempts(database, issue_id=issue, subscriber_id=ada, state="accepted", since=NOW))
     assert [(line["attempt"], line["outcome"]) for line in log] == [(1, "uncertain"), (2, "accepted")]
     assert log[1]["response"] == control.SETTLED_RESPONSE
-    assert control.settle_issue(database, issue, now=NOW, resend=False)["settled"] == 0
+    assert control.settle_issue(database, issue, now=NOW, resend=False, expire_after=HOUR)["settled"] == 0
 
 
 def test_the_log_is_sifted_by_issue_person_state_and_time(database: Database) -> None:
@@ -300,9 +301,9 @@ def test_attempts_and_rendered_mails_are_pruned_and_the_counts_stay(database: Da
     with database.write() as conn:
         issues.insert_rendering(conn, old, "en", {1: b"old story"})
         issues.insert_rendering(conn, new, "en", {2: b"new story"})
-        assert ledger.prune_issues(conn, NOW) == 0
-        assert ledger.prune_issues(conn, NOW + HOUR) == 1
-        assert ledger.prune_issues(conn, NOW + HOUR) == 0
+        assert ledger.prune_issues(conn, NOW, timedelta()) == 0
+        assert ledger.prune_issues(conn, NOW + HOUR, timedelta()) == 1
+        assert ledger.prune_issues(conn, NOW + HOUR, timedelta()) == 0
         kept = {bytes(row.bytes) for row in conn.execute(schema.blobs.select())}
         assert issues.read_rendering(conn, new, "en", 2) == b"new story"
         assert list(ledger.list_attempts(conn, issue_id=old)) == []
@@ -322,7 +323,7 @@ def test_a_death_on_the_wire_is_an_attempt_of_unknown_end(database: Database) ->
             assert ledger.audit_issue(conn, issues.find_issue(conn, issue)).sending == 1
             assert upkeep.is_sending(conn, None)
             assert upkeep.is_sending(conn, issue)
-            assert upkeep.recover_claims(conn, NOW + HOUR, hold=hold) == 1
+            assert upkeep.recover_claims(conn, NOW + HOUR, hold=hold, most_attempts=9) == 1
             assert not upkeep.is_sending(conn, None)
         audit = books(database, issue)
         assert (getattr(audit, state), audit.sending, audit.balanced) == (1, 0, True)

@@ -70,9 +70,18 @@ def test_only_repeated_stories_and_gaps_need_a_look_at_earlier_mails() -> None:
     )
     weekly = replace(READER, frequency="weekly", covered_issue_id=1)
     assert plan.issues_to_check(READER) == frozenset()
-    assert plan.issues_to_check(replace(READER, topics="sport")) == {1}
+    assert plan.issues_to_check(replace(READER, topics="sport")) == {1, 2}
     assert plan.issues_to_check(weekly) == frozenset()
     assert plan.issues_to_check(replace(weekly, has_gap=True)) == {2}
+
+
+def test_a_withdrawn_story_is_sent_no_more_but_known_to_have_been_sent() -> None:
+    withdrawn = replace(story(1, 2, "science"), withdrawn=True)
+    plan = planner(withdrawn, story(2, 3, "science", same_as=1))
+    weekly = replace(READER, frequency="weekly")
+    assert planner(withdrawn).decide(weekly).exclusion is Exclusion.NO_MATCHING_STORIES
+    assert plan.issues_to_check(READER) == {2}
+    assert plan.decide(weekly).stories == (2,)
 
 
 @pytest.mark.parametrize(

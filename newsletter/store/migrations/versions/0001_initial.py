@@ -43,6 +43,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_deliveries_sending", "deliveries", ["owner"], unique=False, sqlite_where=sa.text("owner IS NOT NULL")
+    )
     op.create_table(
         "issues",
         sa.Column("id", ID, nullable=False),
@@ -200,6 +203,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_issue_stories")),
         sa.UniqueConstraint("issue_id", "position", name=op.f("uq_issue_stories_issue_id_position")),
     )
+    op.create_index(op.f("ix_issue_stories_content_key"), "issue_stories", ["content_key"], unique=False)
     op.create_index(op.f("ix_issue_stories_story_id"), "issue_stories", ["story_id"], unique=False)
     op.create_table(
         "subscribers",
