@@ -181,7 +181,9 @@ def _parse_suppression(cells: Mapping[str, object], now: datetime, source: str) 
             "at": at,
             "source": given["source"] or source,
         }
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise ImportRowError(f"the time {given['at']!r} is before or after all years") from None
+    except ValueError as error:
         raise ImportRowError(str(error)) from None
 
 

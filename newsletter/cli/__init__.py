@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk still becomes a sentence
     except NewsletterError as error:
         _fail(str(error), ERROR)
     except TyperException as error:
@@ -72,14 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message(), error.exit_code)
     except typer.Abort:
         _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has heard enough
+    except BrokenPipeError:  # whoever read us has heard enough
+        _drop_output()
         sys.exit(ERROR)
     except OSError as error:
+        _drop_output()
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}", ERROR)
     if code == TYPER_INTERRUPTED:
         _fail("interrupted", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """What cannot be written must not be tried again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(sentence: str, code: int) -> None:

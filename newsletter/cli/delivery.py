@@ -37,6 +37,8 @@ def send(
     began = time.monotonic()
     with open_from(ctx) as service:
         found = service.find_brief(brief)
+        for error in service.list_briefs()[1] if brief == "latest" else ():
+            say(f"warning: {error}")  # it is left out; the latest that can be read goes
         for warning in found.warnings:
             say(f"warning: {found.source}:{warning.line or 1}: {warning.message}")
         publisher = service.make_publisher()

@@ -56,7 +56,7 @@ class Decision:
 
 
 class Planner:
-    """Plans one issue. `window` holds the stories of the last 31 days, this issue's included, in any order."""
+    """Plans one issue. `window` holds the stories of all issues of the last 31 days, in any order."""
 
     def __init__(self, *, issue_id: int, due_at: datetime, window: Iterable[WindowStory]) -> None:
         self.issue_id = issue_id
@@ -64,7 +64,7 @@ class Planner:
         self._window = sorted(window, key=lambda story: (-story.issue_id, story.id))
         self._first_carried = _find_first(self._window)
         self._repeated = frozenset(s.story_id for s in self._window if s.issue_id != self._first_carried[s.story_id])
-        self._earlier = frozenset(story.issue_id for story in self._window) - {issue_id}
+        self._others = frozenset(story.issue_id for story in self._window) - {issue_id}
         self._boundaries: dict[tuple[str, str], datetime | None] = {}
         self._candidates: dict[tuple[str, int], tuple[WindowStory, ...]] = {}
 
@@ -80,16 +80,17 @@ class Planner:
         return None
 
     def issues_to_check(self, reader: Reader) -> frozenset[int]:
-        """The earlier issues whose mails to this reader may hold a candidate story already; mostly none.
+        """The other issues whose mails to this reader may hold a candidate story already; mostly none.
 
-        Who gathers stories may have got one in the mail of any issue since the first that carried it.
+        Who gathers stories may have got one in the mail of any issue since the first that carried it; a later issue
+        may have been written first.
         """
         candidates = {s.story_id for s in self._candidates_of(reader)}
         again = candidates if reader.has_gap else candidates & self._repeated
         if not again:
             return frozenset()
         first = min(self._first_carried[story_id] for story_id in again)
-        return frozenset(issue for issue in self._earlier if issue >= first)
+        return frozenset(issue for issue in self._others if issue >= first)
 
     def decide(self, reader: Reader, held: Collection[int] = ()) -> Decision:
         """Decide for a reader whom `exclude` lets through; `held` are the story_ids their earlier mails hold."""
@@ -106,7 +107,7 @@ class Planner:
         covered = self.issue_id - 1 if reader.frequency == "each" else reader.covered_issue_id
         key = (reader.topics, covered)
         if key not in self._candidates:
-            self._candidates[key] = tuple(_choose(self._window, reader.topics, covered))
+            self._candidates[key] = tuple(_choose(self._window, reader.topics, range(covered + 1, self.issue_id + 1)))
         return self._candidates[key]
 
 
@@ -118,11 +119,11 @@ def _find_first(window: Iterable[WindowStory]) -> dict[int, int]:
     return first
 
 
-def _choose(window: Sequence[WindowStory], topics: str, covered_issue_id: int) -> Iterator[WindowStory]:
+def _choose(window: Sequence[WindowStory], topics: str, open_issues: range) -> Iterator[WindowStory]:
     wanted = frozenset(filter(None, topics.split(";")))
     seen: set[int] = set()
     for story in window:
-        if story.withdrawn or story.issue_id <= covered_issue_id or story.story_id in seen:
+        if story.withdrawn or story.issue_id not in open_issues or story.story_id in seen:
             continue
         if topics == EVERY_STORY or not wanted.isdisjoint(story.topics):
             seen.add(story.story_id)

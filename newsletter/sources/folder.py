@@ -100,14 +100,7 @@ def _folder_of(source: str) -> Path:
 
 def _brief_files(folder: Path) -> list[Path]:
     try:
-        paths = sorted(path for path in folder.iterdir() if _is_brief(path))
-        for path in paths:
-            path.name.encode()
-        return paths
-    except UnicodeEncodeError as error:
-        raise SourceError(
-            f"the folder of briefs {folder} holds the file {error.object!a}: its name is not UTF-8"
-        ) from None
+        return sorted(path for path in folder.iterdir() if _is_brief(path))
     except OSError as error:
         raise SourceError(f"the folder of briefs {folder} cannot be read: {error.strerror}") from error
 
@@ -117,6 +110,10 @@ def _is_brief(path: Path) -> bool:
 
 
 def _read_file(path: Path) -> tuple[bytes, datetime]:
+    if not str(path).isprintable():
+        raise BriefError(
+            f"{str(path)!a} is no name for a brief: rename the file, it has characters that cannot be shown"
+        )
     try:
         return path.read_bytes(), datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except OSError as error:

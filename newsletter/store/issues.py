@@ -159,12 +159,12 @@ def published_content_keys(conn: Connection, brief_rows: Iterable[Row[Any]]) -> 
 
 
 def read_window(conn: Connection, issue_id: int, since: datetime) -> list[WindowStory]:
-    """The stories of this issue and of those published before it since then."""
+    """The stories of this issue, and of all others due since then."""
     columns = [issue_stories.c[name] for name in ("id", "issue_id", "story_id", "topics")]
     query = (
         select(*columns, issues.c.state)
         .join(issues, issues.c.id == issue_stories.c.issue_id)
-        .where((issues.c.id == issue_id) | ((issues.c.id < issue_id) & (issues.c.due_at >= since)))
+        .where((issues.c.id == issue_id) | (issues.c.due_at >= since))
     )
     return [
         WindowStory(

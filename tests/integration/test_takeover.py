@@ -80,7 +80,7 @@ def test_a_write_lock_held_longer_than_we_wait_loses_nobody_and_doubles_nobody(
     assert (books.accepted, books.balanced) == (60, True)
 
 
-@pytest.mark.parametrize("refused", [1, 10])
+@pytest.mark.parametrize("refused", [1, 20])
 def test_a_relay_that_hangs_up_at_the_rset_after_a_refusal_is_worked_through(
     publisher: Publisher, refused: int
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_relay_that_hangs_up_at_the_rset_after_a_refusal_is_worked_through(
         "RSET": DROP,
     }
     server = SmtpServer(replies=replies)
-    progress = deliver(publisher.database, server, connections=1)
+    progress = deliver(publisher.database, server)
     assert progress.stopped is None
     assert count_mails(server) == {f"p{number}@x.org": 1 for number in range(refused, 30)}
     books = audit(publisher.database, issue)
@@ -103,8 +103,7 @@ def die_while_sending(database: Database, issue: int, server: SmtpServer, hours:
     with database.write() as conn:
         if not outbox.start_deliveries(conn, [(issue, 1)], 77, now):
             return False
-    progress = deliver(database, server, now, retry_delays=RULES.retry_delays[:2])
-    assert progress.stopped is not None or not progress.outcomes
+    deliver(database, server, now, retry_delays=RULES.retry_delays[:2])
     return True
 
 

@@ -33,10 +33,10 @@ def publisher(tmp_path: Path) -> Iterator[Publisher]:
         yield replace(made, sender=replace(made.sender, key_id=SIGNER.key_id))
 
 
-def publish(publisher: Publisher, now: datetime, *stories: Story, state: DeliveryState | None = None) -> int:
-    """An issue of these stories, its mails come to this state (accepted); its number."""
+def publish(publisher: Publisher, now: datetime, *stories: Story) -> int:
+    """An issue of these stories, its mails accepted; its number."""
     number = publisher.publish(make_brief(f"brief of {now:%d %H}", now, *stories), now=now).issue
-    settle(publisher.database, state or DeliveryState.ACCEPTED)
+    settle(publisher.database)
     return number
 
 
@@ -150,7 +150,7 @@ def test_issues_written_out_newest_first_bring_each_story_once(
 
 def before_write(database: Database, monkeypatch: pytest.MonkeyPatch, turn: int, act: Callable[[], None]) -> None:
     """Let something happen just before this database's write transaction of this number, as by another process."""
-    real, turns = database.write, []
+    real, turns = database.write, list[int]()
 
     @contextmanager
     def write(**options: Any) -> Iterator[Connection]:
