@@ -15,7 +15,7 @@ from newsletter.core.errors import StoreError
 from newsletter.core.mails.editions import Edition, assemble_edition
 from newsletter.core.mails.message import Links, Recipient, compose_mail
 from newsletter.core.mails.parts import Frame, Sender, StoryParts
-from newsletter.core.model import Key
+from newsletter.core.model import Key, name_delivery
 from newsletter.core.tokens import Purpose, Signer
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
@@ -26,7 +26,7 @@ EDITIONS_IN_MEMORY = 2_000
 
 def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
     """The Message-ID of a delivery, the same at every attempt; its keyed part proves that it is ours."""
-    name = f"{key[0]}-{key[1]}"
+    name = name_delivery(key)
     mac = hmac.digest(ledger_key, f"message-id:{name}".encode(), hashlib.sha256)[:MESSAGE_ID_OCTETS]
     return f"<{name}.{base64.b32encode(mac).decode().lower()}@{domain}>"
 
@@ -94,7 +94,7 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
     A person may have changed since: what their mails were filled with before is tried until the digest that was
     stored when it was sent fits. StoreError names what is missing where the bytes cannot be made again.
     """
-    name = f"{key[0]}-{key[1]}"
+    name = name_delivery(key)
     with database.read() as conn:
         delivery = ledger.find_delivery(conn, *key)
         if delivery is None or delivery.edition_id is None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
-from newsletter.core.model import Catalogue, DeliveryState, IssueState
+from newsletter.core.model import Catalogue, DeliveryState, IssueState, name_delivery
 from newsletter.core.plan import EVERY_STORY
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
@@ -36,7 +36,7 @@ def describe_attempts(
         for row in rows:
             key = (row.issue_id, row.subscriber_id)
             yield {
-                "delivery": f"{row.issue_id}-{row.subscriber_id}",
+                "delivery": name_delivery(key),
                 "issue": row.issue_id,
                 "email": row.email,
                 "edition": row.edition_id,
@@ -82,7 +82,7 @@ def describe_issue_fully(conn: Connection, number: int) -> dict[str, Any]:
         ],
         "editions": issues.count_editions(conn, row.id),
         "audit": asdict(books),
-        "uncertain": [{"delivery": f"{h.issue_id}-{h.subscriber_id}", "email": h.email} for h in held],
+        "uncertain": [{"delivery": name_delivery((h.issue_id, h.subscriber_id)), "email": h.email} for h in held],
     }
 
 
@@ -108,7 +108,7 @@ def describe_subscribers(conn: Connection, people: Sequence[Row[Any]]) -> Iterat
             "suppression": {"reason": person.reason, "at": person.at, "source": person.source} if person.at else None,
             "deliveries": [
                 {
-                    "delivery": f"{delivery.issue_id}-{delivery.subscriber_id}",
+                    "delivery": name_delivery((delivery.issue_id, delivery.subscriber_id)),
                     "issue": delivery.issue_id,
                     "title": titles[delivery.issue_id],
                     "state": delivery.state,
@@ -165,7 +165,7 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
     return {
         "email": person.email,
         "issue": issue.id,
-        "delivery": f"{issue.id}-{person.id}" if delivery is not None else None,
+        "delivery": name_delivery((issue.id, person.id)) if delivery is not None else None,
         "state": delivery.state if delivery is not None else "not selected",
         "reason": delivery.reason if delivery is not None else "not an active subscriber when it was published",
         "topics": split_topics(then.topics),

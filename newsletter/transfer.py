@@ -94,6 +94,22 @@ def import_file(
         return _take_rows(path, parse, save, observe)
 
 
+def add_person(database: Database, row: PersonRow, *, now: datetime, source: str) -> ImportResult:
+    """Take in one person as active, or change what they chose.
+
+    StoreError, and nothing changed, where they left or are suppressed: only they can sign up again.
+    """
+    saved = ImportResult()
+    with database.write() as conn:
+        save_rows(conn, database.ledger_key, [row], saved, now=now, source=source)
+        person = subscribers.find_subscribers(conn, [row.email_key]).get(row.email_key)
+        if person is None or person.at is not None:
+            raise StoreError(f"{row.email} is suppressed: see `newsletter suppressions list`")
+        if person.state != SubscriberState.ACTIVE:
+            raise StoreError(f"{row.email} has unsubscribed: only they can sign up again")
+    return saved
+
+
 @contextmanager
 def _copy_of(database: Database) -> Iterator[Database]:
     """A copy to try something on, so that nobody has to wait for the write lock meanwhile."""

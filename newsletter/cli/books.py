@@ -40,6 +40,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Close the books of an issue; exit 1 if they do not balance."""
+    from newsletter.core.model import name_delivery
     from newsletter.publish import audit as audit_issue
     from newsletter.store import ledger
 
@@ -50,7 +51,12 @@ def audit(
         with service.database.read() as conn:
             rows = list(ledger.list_names(conn, books.issue or 0)) if names else []
     people = [
-        {"email": r.email, "delivery": f"{r.issue_id}-{r.subscriber_id}", "state": r.state, "reason": r.reason}
+        {
+            "email": r.email,
+            "delivery": name_delivery((r.issue_id, r.subscriber_id)),
+            "state": r.state,
+            "reason": r.reason,
+        }
         for r in rows
     ]
     if as_json:

@@ -12,7 +12,7 @@ import typer
 from newsletter.cli.context import open_from
 from newsletter.cli.output import Json, ProgressLine, write_json, write_rows
 from newsletter.core.address import has_control_characters
-from newsletter.core.errors import ConfigError, StoreError
+from newsletter.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from newsletter.transfer import ImportResult
@@ -101,11 +101,10 @@ def add_subscriber(
     as_json: Json = False,
 ) -> None:
     """Add one person as active, or change what they chose."""
-    from newsletter.core.model import SubscriberState
     from newsletter.core.preferences import parse_row
     from newsletter.report import describe_subscriber
     from newsletter.store import subscribers
-    from newsletter.transfer import ImportResult, save_rows
+    from newsletter.transfer import add_person
 
     cells: dict[str, str | None] = {
         "email": email,
@@ -115,18 +114,12 @@ def add_subscriber(
         "timezone": timezone,
         "language": language,
     }
-    result = ImportResult()
+    given = {column: cell for column, cell in cells.items() if cell is not None}
     with open_from(ctx) as service:
-        given = {column: cell for column, cell in cells.items() if cell is not None}
         row = parse_row(given, topics=service.catalogue, languages=service.languages)
-        with service.database.write() as conn:
-            save_rows(conn, service.database.ledger_key, [row], result, now=service.now(), source="command line")
-            person = subscribers.find_subscribers(conn, [row.email_key]).get(row.email_key)
-            if person is None or person.at is not None:
-                raise StoreError(f"{row.email} is suppressed: see `newsletter suppressions list`")
-            if person.state != SubscriberState.ACTIVE:
-                raise StoreError(f"{row.email} has unsubscribed: only they can sign up again")
-            told = describe_subscriber(conn, person)
+        result = add_person(service.database, row, now=service.now(), source="command line")
+        with service.database.read() as conn:
+            told = describe_subscriber(conn, subscribers.find_subscriber(conn, row.email_key))
     outcome = "added" if result.added else "updated" if result.updated else "unchanged"
     write_json(told) if as_json else typer.echo(f"{row.email}: {outcome}")
 

@@ -67,6 +67,11 @@ Key = tuple[int, int]
 """(issue, subscriber): what a delivery is named by."""
 
 
+def name_delivery(key: Key) -> str:
+    """A delivery's id as people and logs write it: `ISSUE-SUBSCRIBER`."""
+    return f"{key[0]}-{key[1]}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Topic:
     """A subject a subscriber may choose. `keywords` are words or phrases; one in capitals matches only so."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from newsletter.compose import Composer
 from newsletter.core.errors import NewsletterError, StoreError, TokenError
-from newsletter.core.model import DeliveryState, Key, Outcome
+from newsletter.core.model import DeliveryState, Key, Outcome, name_delivery
 from newsletter.core.policy import Reply, Stage, has_expired, judge_loss, judge_unsendable, next_delay
 from newsletter.core.tokens import Purpose, Signer
 from newsletter.deliver.claims import Claims
@@ -208,7 +208,7 @@ class DeliveryRun:
         except NewsletterError as error:
             return Step(finished=self._finish(claimed, _refuse(str(error)), None, started_at))
         envelope = Envelope(
-            return_path=self._return_path(claimed), recipient=claimed.email, envid=f"{claimed.key[0]}-{claimed.key[1]}"
+            return_path=self._return_path(claimed), recipient=claimed.email, envid=name_delivery(claimed.key)
         )
         try:
             attempted = await connection.send(envelope, mail)

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from newsletter.core.errors import StoreBusyError
-from newsletter.core.model import Key
+from newsletter.core.model import Key, name_delivery
 from newsletter.store import exclusions, outbox, subscribers
 from newsletter.store.database import Database
 from newsletter.store.outbox import Claimed, Finished
@@ -97,7 +97,7 @@ class LedgerWriter:
             for step in steps:
                 if step.suppressed is not None:
                     who, attempt = step.suppressed, step.finished
-                    source = f"reply to delivery {who.key[0]}-{who.key[1]}"
+                    source = f"reply to delivery {name_delivery(who.key)}"
                     reason = (attempt.enhanced if attempt else None) or "hard bounce"
                     subscribers.suppress(conn, who.address_hash, who.email, reason=reason, source=source, now=now)
                 if step.finished is not None and step.finished.state == "rejected":
