@@ -12,8 +12,7 @@ from newsletter.core.errors import BriefError
 from newsletter.core.mails.editions import assemble_edition
 from newsletter.core.mails.message import Recipient, compose_mail, render_html, render_text
 from newsletter.core.mails.render import StorySource
-from newsletter.core.model import Brief
-from newsletter.core.plan import EVERY_STORY
+from newsletter.core.model import EVERY_STORY, Brief
 from newsletter.core.tokens import Signer
 from newsletter.publish import Publisher
 

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
-from newsletter.core.model import Catalogue, DeliveryState, IssueState, name_delivery
-from newsletter.core.plan import EVERY_STORY
+from newsletter.core.model import EVERY_STORY, Catalogue, DeliveryState, IssueState, name_delivery
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit

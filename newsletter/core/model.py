@@ -67,6 +67,10 @@ Key = tuple[int, int]
 """(issue, subscriber): what a delivery is named by."""
 
 
+EVERY_STORY = "*"
+"""In a topic set: all stories, also those that no topic took."""
+
+
 def name_delivery(key: Key) -> str:
     """A delivery's id as people and logs write it: `ISSUE-SUBSCRIBER`."""
     return f"{key[0]}-{key[1]}"

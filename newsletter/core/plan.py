@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from newsletter.core.model import Exclusion
+from newsletter.core.model import EVERY_STORY, Exclusion
 from newsletter.core.schedule import last_boundary, parse_frequency
 
-EVERY_STORY = "*"
 WINDOW = timedelta(days=31)
 
 

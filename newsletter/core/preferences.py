@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from newsletter.core.address import has_control_characters, parse_address
 from newsletter.core.errors import ImportRowError
+from newsletter.core.model import EVERY_STORY
 from newsletter.core.schedule import Frequency, parse_frequency, parse_zone
 
-EVERY_STORY = "*"
 NAME_CHARACTERS = 200
 PREFERENCES = frozenset({"name", "topics", "frequency", "timezone", "language"})
 

@@ -65,12 +65,6 @@ def last_boundary(frequency: Frequency, zone: ZoneInfo, due_at: datetime) -> dat
     return tomorrow_starts if tomorrow_starts <= due_at else _start_of_day(_first_day(frequency, today), zone)
 
 
-def is_due(frequency: Frequency, zone: ZoneInfo, *, since: datetime, due_at: datetime) -> bool:
-    """Whether a boundary lies after `since` (the reader's last mail, or sign-up) and not after `due_at`."""
-    boundary = last_boundary(frequency, zone, due_at)
-    return boundary is None or since < boundary
-
-
 def _first_day(frequency: Frequency, day: date) -> date:
     if frequency is Frequency.DAILY:
         return day

@@ -16,8 +16,8 @@ from newsletter.core.mails.editions import Edition
 from newsletter.core.mails.headers import BOUNDARY, check_link, write_mailbox, write_unsubscribe
 from newsletter.core.mails.parts import Frame
 from newsletter.core.mails.quoted import Piece, clean_line, decode_quoted, encode_quoted, fill_slots
+from newsletter.core.model import EVERY_STORY
 
-EVERY_TOPIC = "*"
 _PART = "--{}\r\nContent-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 _TEXT = b"\r\n" + _PART.format(BOUNDARY, "plain").encode()
 _HTML = _PART.format(BOUNDARY, "html").encode()
@@ -104,7 +104,7 @@ def _encode_values(frame: Frame, recipient: Recipient, links: Links) -> tuple[di
 
 
 def _name_topics(frame: Frame, topics: Sequence[str]) -> str:
-    if EVERY_TOPIC in topics:
+    if EVERY_STORY in topics:
         return frame.words.all_topics
     return frame.words.separator.join(frame.sender.topic_names.get(topic, topic) for topic in topics)
 
