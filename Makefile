@@ -32,7 +32,7 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: $(PYTHON) is not Python 3.11 or later; name one, as in: make install PYTHON=python3.12' >&2; exit 1; }
 	@echo 'setting up .venv (once, about a minute)'
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	@echo '$(CURDIR)' > $@
 
 .venv/.installed: .venv/.locked pyproject.toml
