@@ -140,22 +140,29 @@ class Service:
             timezone=str(self.settings.timezone),
         )
 
-    def make_relay(self) -> "Relay":
-        """The SMTP server that takes our mail; ConfigError where its certificates cannot be read."""
+    def make_relays(self) -> "list[Relay]":
+        """The SMTP servers that take our mail; ConfigError where the certificates of one cannot be read."""
+        from newsletter.settings.table import Relay as RelaySettings
         from newsletter.transport.smtp import Relay
 
-        smtp = self.settings.smtp
-        if smtp.ca_file is not None and not smtp.ca_file.is_file():
-            raise ConfigError(f"NEWSLETTER_SMTP__CA_FILE {str(smtp.ca_file)!r} is not a file")
-        return Relay(
-            host=smtp.host,
-            port=smtp.port,
-            username=smtp.username,
-            password=smtp.password.get_secret_value() if smtp.password else None,
-            tls=smtp.tls,
-            ca_file=str(smtp.ca_file) if smtp.ca_file else None,
-            timeout=smtp.timeout,
-        )
+        relays = []
+        for smtp in self.settings.relays or [self.settings.smtp]:
+            if smtp.ca_file is not None and not smtp.ca_file.is_file():
+                raise ConfigError(f"NEWSLETTER_SMTP__CA_FILE {str(smtp.ca_file)!r} is not a file")
+            relay = Relay(
+                host=smtp.host,
+                port=smtp.port,
+                username=smtp.username,
+                password=smtp.password.get_secret_value() if smtp.password else None,
+                tls=smtp.tls,
+                ca_file=str(smtp.ca_file) if smtp.ca_file else None,
+                timeout=smtp.timeout,
+                connections=smtp.connections,
+                rate=smtp.rate,
+                weight=smtp.weight if isinstance(smtp, RelaySettings) else 1,
+            )
+            relays.append(relay)
+        return relays
 
     def make_rules(self) -> "Rules":
         """The operator's rules of delivery."""
@@ -163,7 +170,6 @@ class Service:
 
         settings = self.settings
         return Rules(
-            connections=settings.smtp.connections,
             retry_delays=settings.retry_delays,
             expire_after=settings.expire_after,
             retain=settings.retain,
@@ -229,13 +235,15 @@ class Service:
         self, *, issue: int | None, only: "Key | None" = None, observe: "Callable[[Progress], None]"
     ) -> "DeliveryRun":
         """A delivery run over one issue, one delivery, or all; demands SECRET_KEY."""
+        from newsletter.core.throttle import Limit
         from newsletter.deliver import DeliveryRun
 
         return DeliveryRun(
             database=self.database,
             signer=self.signer,
-            relay=self.make_relay(),
+            relays=self.make_relays(),
             rules=self.make_rules(),
+            limits={name: Limit(**limit.model_dump()) for name, limit in self.settings.domain_limits.items()},
             issue=issue,
             only=only,
             observe=observe,

@@ -6,6 +6,7 @@ Needs no template and no setting but the signing keys: frames and stories come f
 import base64
 import hashlib
 import hmac
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
@@ -58,6 +59,15 @@ def load_edition(conn: Connection, edition_id: int) -> Edition:
     return assemble_edition(frame, parts)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mail:
+    """A mail ready for the wire."""
+
+    octets: bytes
+    dkim_id: int | None = None
+    signatures: bytes | None = None
+
+
 class Composer:
     """Composes mails out of the store, editions kept in memory while they are in use."""
 
@@ -70,22 +80,27 @@ class Composer:
         with self._database.read() as conn:
             return load_edition(conn, edition_id)
 
-    def sender(self, edition_id: int) -> Sender:
-        """Whom the mails of an edition are from."""
-        return self._edition(edition_id).frame.sender
+    def write_return_path(self, edition_id: int, key: Key) -> str:
+        """Where the bounces of a delivery go: to an address that names it, where there is a domain for that."""
+        sender = self._edition(edition_id).frame.sender
+        if sender.bounce_domain is None:
+            return sender.from_address
+        issue, subscriber = key
+        return f"b+{self._signer.sign(Purpose.BOUNCE, subscriber, issue)}@{sender.bounce_domain}"
 
-    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> bytes:
+    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> Mail:
         """The mail of a delivery, ready for the wire, for a person as they are given here."""
         edition = self._edition(edition_id)
         sender = edition.frame.sender
         domain = sender.from_address.rpartition("@")[2]
-        return compose_mail(
+        octets = compose_mail(
             edition,
             Recipient(email=email, name=name, topics=tuple(filter(None, topics.split(";")))),
             make_links(self._signer, sender, key),
             message_id=make_message_id(self._database.ledger_key, key, domain),
             date=date,
         )
+        return Mail(octets=octets)
 
 
 def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
@@ -114,8 +129,8 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
         mail = composer.compose(
             delivery.edition_id, key, email=person.email, name=person.name, topics=person.topics, date=date
         )
-        if digest is None or hashlib.sha256(mail).digest() == digest:
-            return mail
+        if digest is None or hashlib.sha256(mail.octets).digest() == digest:
+            return mail.octets
     raise StoreError(
         f"the mail of delivery {name} cannot be made again byte for byte: the SECRET_KEY that signed it is not in "
         "NEWSLETTER_SECRET_KEY any more, or the database was changed by hand"

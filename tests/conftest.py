@@ -1,9 +1,11 @@
 """What holds for every test: no setting of the developer's shell reaches it, and no property is judged by its speed."""
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import settings
 from workshop import Workshop, make_workshop
 
@@ -12,6 +14,14 @@ for name in [name for name in os.environ if name.upper().startswith("NEWSLETTER_
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`asyncio.run` in the test runs on this kind of event loop."""
+    if request.param == "uvloop":
+        monkeypatch.setattr(asyncio, "run", uvloop.run)
+    return str(request.param)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,7 @@ def send(
         for warning in found.warnings:
             say(f"warning: {found.source}:{warning.line or 1}: {warning.message}")
         publisher = service.make_publisher()
-        service.make_relay()  # a wrong setting of the relay shows before anything is published
+        service.make_relays()  # a wrong setting of the relay shows before anything is published
         now = service.now()
         if dry_run:
             planned = publisher.plan(found, now=now, reissue=reissue)
@@ -90,6 +91,8 @@ def run_delivery(
     line = ProgressLine("mails", quiet=quiet, clock=time.monotonic)
 
     def observe(progress: "Progress") -> None:
+        if not line.is_due():
+            return
         detail = ", ".join(f"{count} {outcome}" for outcome, count in progress.outcomes.items())
         line.update(sum(progress.outcomes.values()), progress.owed, detail)
 
@@ -104,17 +107,35 @@ def run_delivery(
                 say("stopping when what is on the wire is finished; once more stops at once")
             delivery.halt("interrupted")
 
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, interrupt)
+            loop.add_signal_handler(number, interrupt)
         try:
             return await task
         except asyncio.CancelledError:
             return delivery.progress
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
 
     try:
-        return asyncio.run(run())
+        with asyncio.Runner(loop_factory=choose_loop(service)) as runner:
+            return runner.run(run())
     finally:
         line.close()
+
+
+def choose_loop(service: "Service") -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """uvloop where it is installed, which takes less CPU a mail; None for asyncio's own loop.
+
+    That too where TLS comes first on a connection: what lies below it, uvloop does not show (see transport/wire.py).
+    """
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    implicit = any(relay.tls == "implicit" for relay in service.make_relays())
+    return None if implicit else uvloop.new_event_loop
 
 
 def _finish(
@@ -135,6 +156,8 @@ def _finish(
     with service.database.read() as conn:
         owed = upkeep.count_owed(conn, service.now(), scope)
         paused = upkeep.is_paused(conn)
+    for alarm in progress.alarms:
+        say(f"warning: {alarm}")
     if progress.stopped:
         say(f"stopped: {progress.stopped}; {owed} deliveries are still owed, `newsletter deliver` goes on")
         raise typer.Exit(STOPPED)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 PLAIN_LINE_SECONDS = 5.0
+BAR_SECONDS = 0.1
 TABLE_ROWS = 1_000
 """After so many rows a table begins anew, so that a long list takes no more memory than a short one."""
 PIPE_COLUMNS = 250
@@ -84,17 +85,23 @@ class ProgressLine:
         self._clock = clock
         self._quiet = quiet
         self._started = self._last = clock()
+        self._on_terminal = sys.stderr.isatty()
+        self._pause = BAR_SECONDS if self._on_terminal else PLAIN_LINE_SECONDS
         self._bar: Any = None
         self._task: Any = None
 
+    def is_due(self) -> bool:
+        """Whether it is time for another line, or for another state of the bar."""
+        return not self._quiet and self._clock() - self._last >= self._pause
+
     def update(self, done: int, total: int, detail: str) -> None:
-        """Show that `done` of `total` are done."""
-        if self._quiet:
+        """Show that `done` of `total` are done, if it is time for that."""
+        if not self.is_due():
             return
-        if sys.stderr.isatty():
+        self._last = self._clock()
+        if self._on_terminal:
             self._draw(done, total, detail)
-        elif self._clock() - self._last >= PLAIN_LINE_SECONDS:
-            self._last = self._clock()
+        else:
             rate = done / max(self._last - self._started, 0.001)
             say(f"{done} of {total} done, {rate:.0f} {self._unit}/s; {detail}")
 

@@ -23,6 +23,27 @@ BLAME_LIMIT = 20
 BLAME_WINDOW_REPLIES = 200
 """An issue pauses when BLAME_LIMIT of its last BLAME_WINDOW_REPLIES replies say that the fault is ours."""
 
+TROUBLES_IN_A_ROW = 3
+"""So many 421 or 4.4.x in a row from one domain, or connections lost in a row by one relay, shut it for a while."""
+
+RECOVERY_MAILS = 20
+"""So many mails taken lead a backed off domain or relay one step down."""
+
+IDLE_SECONDS = 30.0
+"""A connection without work is closed after this time: relays do it themselves after 30 to 60 s."""
+
+MAILS_A_CONNECTION = 1_000
+# What the great providers' own relays take on one connection, by the end of their name.
+MAILS_A_CONNECTION_OF: Mapping[str, int] = {
+    "google.com": 50,
+    "googlemail.com": 50,
+    "gmail.com": 50,
+    "outlook.com": 50,
+    "office365.com": 50,
+    "yahoo.com": 20,
+    "yahoodns.net": 20,
+}
+
 LOGIN_CODES = frozenset({530, 534, 535, 538})
 """The relay wants a login or encryption (RFC 4954 6): every mail would get the same reply."""
 
@@ -157,6 +178,7 @@ LANES: Mapping[str, re.Pattern[str]] = {
     }.items()
 }
 
+_ACCEPTED = Verdict(outcome=Outcome.ACCEPTED, cause=Cause.ACCEPTED)
 _ENHANCED = re.compile(r"#?([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 
 
@@ -174,9 +196,9 @@ def judge_reply(reply: Reply, *, stage: Stage) -> Verdict:
     """
     match (reply.code or 0) // 100:
         case 2 if stage is not Stage.DATA:
-            return Verdict(outcome=Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+            return _ACCEPTED
         case 3 if stage is Stage.DATA:
-            return Verdict(outcome=Outcome.ACCEPTED, cause=Cause.ACCEPTED)
+            return _ACCEPTED
         case 4:
             cause = _find_cause(TEMPORARY, reply, stage)
             return Verdict(outcome=Outcome.DEFERRED, cause=cause, retry_after=parse_retry_after(reply.text))
@@ -225,6 +247,13 @@ def must_suppress(cause: Cause, *, issues: int, span: timedelta) -> bool:
     """Whether an address that was rejected for `cause` in so many issues, over `span`, gets no more mail."""
     patience = SUPPRESS_AFTER.get(cause)
     return patience is not None and issues >= patience.issues and span >= patience.span
+
+
+def mails_per_connection(host: str) -> int:
+    """How many mails go over one connection to a relay before it is made anew."""
+    name = host.casefold().rstrip(".")
+    most = (n for end, n in MAILS_A_CONNECTION_OF.items() if name == end or name.endswith(f".{end}"))
+    return next(most, MAILS_A_CONNECTION)
 
 
 def lane_of(address: str) -> str:

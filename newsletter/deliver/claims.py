@@ -1,71 +1,89 @@
-"""The deliveries in the hands of this process: fresh ones a batch at a time, then those whose next attempt is due."""
+"""Claims deliveries from the store: fresh ones a batch at a time, then those whose next attempt is due."""
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from newsletter.core.errors import StoreBusyError
+from sqlalchemy import Connection
+
 from newsletter.core.model import Key
+from newsletter.core.policy import LANES
+from newsletter.deliver.ledger_writer import LedgerWriter
+from newsletter.deliver.waiting import Waiting
 from newsletter.store import outbox, upkeep
-from newsletter.store.database import Database
 from newsletter.store.outbox import Claimed
 
+LOW_WATER = 500
+READ_AHEAD = 10_000
+"""So many deliveries are in memory at most, where those of slow domains pile up."""
 
-@dataclass
+
+@dataclass(kw_only=True)
 class Claims:
-    """A queue that refills itself. `expect` is told of each claimed batch, so that it can be closed when started."""
+    """Fills `waiting`. `exhausted`: nothing more was due when it last asked, and nothing has come back since."""
 
-    database: Database
-    executor: Executor
+    waiting: Waiting
+    writer: LedgerWriter
     owner: int
     clock: Callable[[], datetime]
-    expect: Callable[[int, Iterable[Key]], None]
     issue: int | None = None
     only: Key | None = None
-    _queue: deque[Claimed] = field(default_factory=deque)
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    exhausted: bool = False
+    _read_up_to: dict[str, tuple[datetime, Key]] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self._queue)
+    def wants_more(self, idle: int) -> bool:
+        """Whether to ask for more, while so many connections have nothing to do."""
+        room = READ_AHEAD if idle else LOW_WATER
+        return not self.exhausted and len(self.waiting) < room
 
-    async def take(self) -> Claimed | None:
-        """The next delivery, None where nothing is due now."""
-        if not self._queue:
-            await self.refill()
-        return self._queue.popleft() if self._queue else None
+    def look_again(self) -> None:
+        """Something has come back that is due at once."""
+        self.exhausted = False
 
-    def put_back(self, claimed: Claimed) -> None:
-        """Give back a delivery that was not started."""
-        self._queue.appendleft(claimed)
-
-    async def refill(self) -> bool:
-        """Claim more where the queue has run dry; whether there is anything in it."""
-        async with self._lock:
-            if not self._queue:
-                self._queue.extend(await self._claim_patiently())
-        return bool(self._queue)
-
-    async def _claim_patiently(self) -> list[Claimed]:
-        """Somebody may hold the write lock for longer than a transaction waits: ask again."""
+    async def refill(self, *, anew: bool = False) -> None:
+        """Claim some more, if there is anything due; `anew`, also what was read before and has come back since."""
+        if anew:
+            self._read_up_to.clear()
         while True:
-            with suppress(StoreBusyError):
-                return await asyncio.get_running_loop().run_in_executor(self.executor, self._claim)
+            found, free = await self.writer.run(self._claim)
+            if free or not found:
+                break
+        self.exhausted = not free
+        self.waiting.add(free)
 
-    def _claim(self) -> list[Claimed]:
-        with self.database.write() as conn:
-            if upkeep.is_paused(conn):
-                return []
-            if self.only is not None:
-                claimed = outbox.read_delivery(conn, self.only, self.clock())
-                return [claimed] if claimed else []
-            while (batch := outbox.claim_batch(conn, self.owner, self.clock(), self.issue)) is not None:
-                rows = outbox.read_batch(conn, batch)
-                if rows:
-                    self.expect(batch.id, [row.key for row in rows])
-                    return rows
-                outbox.close_batch(conn, batch.id)
-            return outbox.read_deferred(conn, self.clock(), self.issue)
+    def _claim(self, conn: Connection) -> tuple[bool, list[Claimed]]:
+        """Claim some; whether there was anything, and those of it that need not wait for their domain."""
+        if upkeep.is_paused(conn):
+            return False, []
+        if self.only is not None:
+            row = outbox.read_delivery(conn, self.only, self.clock())
+            return False, [row] if row else []
+        batch = outbox.claim_batch(conn, self.owner, self.clock(), self.issue)
+        if batch is None:
+            rows = self._claim_deferred(conn)
+            return bool(rows), self._hold_back(conn, rows)
+        rows = outbox.read_batch(conn, batch)
+        self.writer.expect(conn, batch.id, [row.key for row in rows])
+        return True, self._hold_back(conn, rows)
+
+    def _claim_deferred(self, conn: Connection) -> list[Claimed]:
+        """The longest waiting of each lane, after those that are in hand already."""
+        found = []
+        for lane in ("", *LANES):
+            rows = outbox.read_deferred(conn, lane, self.clock(), self.issue, after=self._read_up_to.get(lane))
+            if rows:
+                claimed, due_at = rows[-1]
+                self._read_up_to[lane] = due_at, claimed.key
+                found += [claimed for claimed, _ in rows]
+        return found
+
+    def _hold_back(self, conn: Connection, rows: list[Claimed]) -> list[Claimed]:
+        """Let those wait whose domain is shut; the others are returned."""
+        free = []
+        for row in rows:
+            backoff = self.waiting.gate_of(row).backoff
+            if backoff.until_at is not None and backoff.is_shut(self.clock()):
+                self.writer.defer(conn, [row], backoff.until_at)
+            else:
+                free.append(row)
+        return free

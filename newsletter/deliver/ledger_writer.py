@@ -6,17 +6,21 @@ There is no deliberate delay: it commits whenever it is free.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-from newsletter.core.errors import StoreBusyError
-from newsletter.core.model import Key, name_delivery
-from newsletter.store import exclusions, outbox, subscribers
-from newsletter.store.database import Database
+from newsletter.core.model import DeliveryState, Key
+from newsletter.store import exclusions, outbox
 from newsletter.store.outbox import Claimed, Finished
+from newsletter.store.writing import Writing
+
+T = TypeVar("T")
+Change: TypeAlias = Callable[[Connection], object]
+"""Something else that is to be written down together with a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +29,11 @@ class Step:
 
     finished: Finished | None = None
     released: tuple[Key, int] | None = None
-    suppressed: Claimed | None = None
+    changes: tuple[Change, ...] = ()
     start: Claimed | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.finished or self.released or self.changes or self.start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +46,9 @@ class Started:
 
 @dataclass
 class LedgerWriter:
-    """Commits steps in groups, on `executor`'s one thread; `even_if_issue_paused`: whatever its issue's state."""
+    """Commits steps in groups; `even_if_issue_paused`: whatever its issue's state."""
 
-    database: Database
-    executor: Executor
+    writing: Writing
     owner: int
     clock: Callable[[], datetime]
     even_if_issue_paused: bool = False
@@ -50,9 +56,19 @@ class LedgerWriter:
     _pending: list[tuple[Step, asyncio.Future[Started | None]]] = field(default_factory=list)
     _running: asyncio.Task[None] | None = None
 
-    def expect(self, batch_id: int, keys: Iterable[Key]) -> None:
+    def expect(self, conn: Connection, batch_id: int, keys: Iterable[Key]) -> None:
         """Remember which deliveries of a batch are still to be started; with the last of them the batch is closed."""
         self._unstarted[batch_id] = set(keys)
+        self._close_if_through(conn, batch_id)
+
+    def defer(self, conn: Connection, rows: Sequence[Claimed], until: datetime) -> None:
+        """Let deliveries that were claimed and not started wait; nothing is counted against them."""
+        outbox.defer_unstarted(conn, [claimed.key for claimed in rows], until)
+        self._mark_through(conn, rows)
+
+    async def run(self, apply: Callable[[Connection], T]) -> T:
+        """Run `apply` in a transaction of its own."""
+        return await self.writing.run(apply)
 
     async def step(self, step: Step) -> Started | None:
         """Write a step down; None where it starts nothing, or its delivery may not go (any more).
@@ -72,14 +88,10 @@ class LedgerWriter:
             raise
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._pending:
             group, self._pending = self._pending, []
             try:
-                started, now = await loop.run_in_executor(self.executor, self._commit, [step for step, _ in group])
-            except StoreBusyError:  # outcomes must not be lost because somebody writes for long: try again
-                self._pending = group + self._pending
-                continue
+                started, now = await self.writing.run(partial(self._apply, steps=[step for step, _ in group]))
             except Exception as error:  # noqa: BLE001  every waiting connection must learn of it, or it would hang
                 for _, done in group:
                     done.set_exception(error)
@@ -89,31 +101,35 @@ class LedgerWriter:
                 attempts = started.pop(step.start.key, None) if step.start else None
                 done.set_result(None if attempts is None else Started(at=now, attempts=attempts))
 
-    def _commit(self, steps: Sequence[Step]) -> tuple[dict[Key, int], datetime]:
-        with self.database.write() as conn:
-            now = self.clock()
-            outbox.finish_attempts(conn, [step.finished for step in steps if step.finished])
-            outbox.release_deliveries(conn, [step.released for step in steps if step.released], now)
-            for step in steps:
-                if step.suppressed is not None:
-                    who, attempt = step.suppressed, step.finished
-                    source = f"reply to delivery {name_delivery(who.key)}"
-                    reason = (attempt.enhanced if attempt else None) or "hard bounce"
-                    subscribers.suppress(conn, who.address_hash, who.email, reason=reason, source=source, now=now)
-                if step.finished is not None and step.finished.state == "rejected":
-                    exclusions.reopen_window_of(conn, step.finished.key)
-            starts = [step.start for step in steps if step.start]
-            started = self._start(conn, starts, now) if starts else {}
-        return started, now
+    def _apply(self, conn: Connection, steps: Sequence[Step]) -> tuple[dict[Key, int], datetime]:
+        now = self.clock()
+        finished = [step.finished for step in steps if step.finished]
+        outbox.finish_attempts(conn, finished)
+        outbox.release_deliveries(conn, [step.released for step in steps if step.released], now)
+        for attempt in finished:
+            if attempt.state is DeliveryState.REJECTED:
+                exclusions.reopen_window_of(conn, attempt.key)
+        for step in steps:
+            for change in step.changes:
+                change(conn)
+        starts = [step.start for step in steps if step.start]
+        return self._start(conn, starts, now), now
 
     def _start(self, conn: Connection, starts: Sequence[Claimed], now: datetime) -> dict[Key, int]:
         keys = [claimed.key for claimed in starts]
         started = outbox.start_deliveries(conn, keys, self.owner, now, even_if_issue_paused=self.even_if_issue_paused)
-        exclusions.settle_unstarted(conn, [key for key in keys if key not in started], now)
-        for claimed in starts:
-            unstarted = self._unstarted.get(claimed.batch_id, set())
-            unstarted.discard(claimed.key)
-            if claimed.batch_id in self._unstarted and not unstarted:
-                outbox.close_batch(conn, claimed.batch_id)
-                del self._unstarted[claimed.batch_id]
+        if len(started) < len(keys):
+            exclusions.settle_unstarted(conn, [key for key in keys if key not in started], now)
+        self._mark_through(conn, starts)
         return started
+
+    def _mark_through(self, conn: Connection, rows: Iterable[Claimed]) -> None:
+        for claimed in rows:
+            if claimed.batch_id in self._unstarted:
+                self._unstarted[claimed.batch_id].discard(claimed.key)
+                self._close_if_through(conn, claimed.batch_id)
+
+    def _close_if_through(self, conn: Connection, batch_id: int) -> None:
+        if not self._unstarted[batch_id]:
+            outbox.close_batch(conn, batch_id)
+            del self._unstarted[batch_id]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_SECONDS = 30
 WAL_RETRY_SECONDS = 0.02
-HEAD = "0001"
+HEAD = "0002"
 LEDGER_KEY_OCTETS = 32
 
 
@@ -36,6 +36,7 @@ class Database:
         self._engine = engine
         self.name = url.database or str(url)
         self.ledger_key = b""
+        self._driver_errors: type[Exception] = engine.dialect.dbapi.Error if engine.dialect.dbapi else StoreError
 
     @property
     def path(self) -> Path | None:
@@ -45,7 +46,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and takes no write lock."""
-        with self._errors_named(), self._engine.connect() as conn, conn.begin():
+        with self.errors_named(), self._engine.connect() as conn, conn.begin():
             yield conn
 
     @contextmanager
@@ -54,7 +55,7 @@ class Database:
 
         StoreError where the file cannot be written, StoreBusyError where another process held the lock too long.
         """
-        with self._errors_named(), self._engine.connect() as conn:
+        with self.errors_named(), self._engine.connect() as conn:
             conn = conn.execution_options(newsletter_begin="BEGIN IMMEDIATE")
             with conn.begin():
                 yield conn
@@ -66,7 +67,7 @@ class Database:
         if target.exists():
             raise StoreError(f"{target} is there already: name a new file")
         try:
-            with self._errors_named(), self._connect_bare() as conn:
+            with self.errors_named(), self._connect_bare() as conn:
                 conn.exec_driver_sql("VACUUM INTO ?", (str(target),))
         except StoreError as error:
             target.unlink(missing_ok=True)
@@ -76,7 +77,7 @@ class Database:
         """Take what was deleted out of SQLite's write-ahead log too; what others still read of it goes later."""
         if self.path is None:
             return
-        with self._errors_named(), self._connect_bare() as conn:
+        with self.errors_named(), self._connect_bare() as conn:
             conn.exec_driver_sql("PRAGMA busy_timeout=0")  # it would wait for every reader to end
             try:
                 conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -91,8 +92,18 @@ class Database:
         """Close all connections."""
         self._engine.dispose()
 
+    def connect_impatiently(self) -> Connection:
+        """A connection whose transactions write, and that gets StoreBusyError where another holds the write lock."""
+        conn = self._engine.connect()
+        if self.path is not None:
+            conn.execution_options(newsletter_begin=None)
+            conn.exec_driver_sql("PRAGMA busy_timeout=0")
+            conn.rollback()
+        return conn.execution_options(newsletter_begin="BEGIN IMMEDIATE")
+
     @contextmanager
-    def _errors_named(self) -> Iterator[None]:
+    def errors_named(self) -> Iterator[None]:
+        """Turn what the driver raises into a StoreError that names the database."""
         try:
             yield
         except IntegrityError:
@@ -101,6 +112,8 @@ class Database:
             busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
             kind = StoreBusyError if busy else StoreError
             raise kind(f"database {self.name}: {error.orig}") from error
+        except self._driver_errors as error:  # of prepared statements, which are the driver's own
+            raise StoreError(f"database {self.name}: {error}") from error
         except OverflowError as error:  # raised by SQLite's driver itself, unwrapped
             raise StoreError(f"database {self.name}: no number is as large as one given here") from error
 
@@ -118,7 +131,7 @@ def open_database(address: str) -> Database:
         raise ConfigError(f"NEWSLETTER_DATABASE_URL {mask_credentials(address)!r} cannot be used: {error}") from error
     database = Database(engine, url)
     try:
-        with database._errors_named():
+        with database.errors_named():
             _migrate(database)
             database.ledger_key = bytes.fromhex(_read_ledger_key(database))
     except StoreError:

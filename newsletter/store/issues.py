@@ -183,6 +183,12 @@ def set_issue_state(conn: Connection, number: int, state: IssueState, reason: st
     conn.execute(update(issues).where(issues.c.id == number).values(state=state, reason=reason))
 
 
+def pause_running(conn: Connection, number: int, reason: str) -> None:
+    """Pause an issue if it is running."""
+    running = (issues.c.id == number, issues.c.state == IssueState.RUNNING)
+    conn.execute(update(issues).where(*running).values(state=IssueState.PAUSED, reason=reason))
+
+
 def put_blobs(conn: Connection, contents: Iterable[bytes]) -> list[bytes]:
     """Store contents under their sha256, each once; returns the digests in the same order."""
     rows = [{"sha256": hashlib.sha256(content).digest(), "bytes": content} for content in contents]

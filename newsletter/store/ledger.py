@@ -156,6 +156,12 @@ def list_attempts(
     yield from conn.execute(query.execution_options(yield_per=PAGE))
 
 
+def list_last_replies(conn: Connection, issue_id: int, count: int) -> Sequence[Row[Any]]:
+    """The last replies that an issue's attempts got, the newest first; reads all of the issue's attempts."""
+    query = select(attempts).where(attempts.c.issue_id == issue_id).order_by(attempts.c.at.desc()).limit(count)
+    return conn.execute(query).all()
+
+
 def list_deliveries(conn: Connection, first: int, last: int) -> Sequence[Row[Any]]:
     """The deliveries of the people of an id range, newest issue first: by key, never by a scan."""
     # SQLite without statistics scans the deliveries where they are joined to issues; it looks up keys for an IN.

@@ -9,12 +9,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, exists, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, SubscriberState
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
 from newsletter.store.issues import insert_ignoring
+from newsletter.store.prepared import Prepared
 from newsletter.store.schema import (
+    Instant,
     attempts,
     batches,
     deliveries,
@@ -23,10 +39,13 @@ from newsletter.store.schema import (
     service,
     subscribers,
     suppressions,
+    to_microseconds,
     topic_sets,
 )
+from newsletter.store.throttles import shut_lanes
 
 BATCH_SIZE = 500
+DEFERRED_SIZE = 200
 LEASE = timedelta(seconds=60)
 
 
@@ -44,7 +63,7 @@ class Claimed:
     name: str
     topics: str
     address_hash: bytes
-    domain: str
+    lane: str
 
     @property
     def key(self) -> Key:
@@ -68,6 +87,8 @@ class Finished:
     digest: bytes | None
     state: DeliveryState
     due_at: datetime | None = None
+    dkim_id: int | None = None
+    signatures: bytes | None = None
 
 
 def intern_relay(conn: Connection, name: str) -> int:
@@ -77,13 +98,17 @@ def intern_relay(conn: Connection, name: str) -> int:
 
 
 def claim_batch(conn: Connection, owner: int, now: datetime, issue_id: int | None) -> Row[Any] | None:
-    """Take the oldest free batch that is due, of one issue or of any that runs; None where there is none."""
+    """Take the oldest free batch that is due, of one issue or of any that runs; None where there is none.
+
+    A lane to which nothing may go now is passed over.
+    """
     free = (
         select(batches)
         .join(issues, issues.c.id == batches.c.issue_id)
         .where(
             ~batches.c.done, batches.c.owner.is_(None), batches.c.due_at <= now, issues.c.state == IssueState.RUNNING
         )
+        .where(batches.c.lane.not_in(shut_lanes(now)))
         .order_by(batches.c.due_at, batches.c.id)
         .limit(1)
     )
@@ -108,7 +133,7 @@ def _claimable() -> Select[Any]:
             subscribers.c.name,
             topic_sets.c.topics,
             subscribers.c.address_hash,
-            issues.c.domain,
+            deliveries.c.lane,
         )
         .join(issues, issues.c.id == deliveries.c.issue_id)
         .join(subscribers, subscribers.c.id == deliveries.c.subscriber_id)
@@ -118,20 +143,41 @@ def _claimable() -> Select[Any]:
     )
 
 
+def _read_claimed(result: CursorResult[Any]) -> list[Claimed]:
+    names = tuple(result.keys())
+    return [Claimed(**dict(zip(names, row, strict=True))) for row in result]
+
+
 def read_batch(conn: Connection, batch: Row[Any]) -> list[Claimed]:
     """The fresh deliveries of a claimed batch, by key range; those to erased people are excluded."""
     exclude_forgotten(conn, fresh_of(batch))
-    return [Claimed(**row._mapping) for row in conn.execute(_claimable().where(fresh_of(batch)))]
+    return _read_claimed(conn.execute(_claimable().where(fresh_of(batch))))
 
 
-def read_deferred(conn: Connection, now: datetime, issue_id: int | None) -> list[Claimed]:
-    """Up to BATCH_SIZE deliveries whose next attempt is due, the longest waiting first; see `read_batch`."""
-    exclude_forgotten(conn, deliveries.c.due_at <= now)
-    query = _claimable().where(deliveries.c.due_at <= now, issues.c.state == IssueState.RUNNING)
+def read_deferred(
+    conn: Connection, lane: str, now: datetime, issue_id: int | None, *, after: tuple[datetime, Key] | None = None
+) -> list[tuple[Claimed, datetime]]:
+    """Some deliveries of an open lane whose next attempt is due, each with that moment, the longest waiting first.
+
+    `after` is the moment and the key up to which they were read already. See `read_batch`.
+    """
+    if after is None:
+        exclude_forgotten(conn, and_(deliveries.c.lane == lane, deliveries.c.due_at <= now))
+    due = (deliveries.c.due_at, deliveries.c.issue_id, deliveries.c.subscriber_id)
+    query = (
+        _claimable()
+        .add_columns(deliveries.c.due_at.label("next_at"))
+        .where(deliveries.c.lane == lane, deliveries.c.due_at <= now, issues.c.state == IssueState.RUNNING)
+        .where(deliveries.c.lane.not_in(shut_lanes(now)))
+        .order_by(*due)
+        .limit(DEFERRED_SIZE)
+    )
     if issue_id is not None:
         query = query.where(deliveries.c.issue_id == issue_id)
-    rows = conn.execute(query.order_by(deliveries.c.due_at).limit(BATCH_SIZE))
-    return [Claimed(**row._mapping) for row in rows]
+    if after is not None:
+        query = query.where(tuple_(*due) > tuple_(literal(after[0], Instant), *after[1]))
+    rows = [dict(row._mapping) for row in conn.execute(query)]
+    return [(Claimed(**{k: v for k, v in row.items() if k != "next_at"}), row["next_at"]) for row in rows]
 
 
 def read_delivery(conn: Connection, key: Key, now: datetime) -> Claimed | None:
@@ -159,34 +205,33 @@ def start_deliveries(
     Will, suppression and the issue's state are read again here: whoever unsubscribed after publication gets nothing.
     """
     query = _START if even_if_issue_paused else _START_RUNNING
-    started = conn.execute(query, {"keys": keys, "by": owner, "now": now})
-    return {(row.issue_id, row.subscriber_id): row.attempts for row in started}
+    common = {"by": owner, "now": to_microseconds(now)}
+    rows = query.run_each(conn, [{"i": issue, "s": subscriber, **common} for issue, subscriber in keys])
+    return {key: int(row[0]) for key, row in zip(keys, rows, strict=True) if row is not None}
 
 
 def finish_attempts(conn: Connection, finished: Sequence[Finished]) -> None:
     """Append attempts to the log and move their deliveries on, in one go."""
-    if not finished:
-        return
-    conn.execute(
-        _LOG,
-        [
-            {
-                "issue_id": f.key[0],
-                "subscriber_id": f.key[1],
-                "attempt": f.attempt,
-                "at": f.at,
-                "relay_id": f.relay_id,
-                "outcome": f.outcome,
-                "code": f.code,
-                "enhanced": f.enhanced,
-                "response": f.response,
-                "seconds": f.seconds,
-                "digest": f.digest,
-            }
-            for f in finished
-        ],
-    )
+    _LOG.run_many(conn, map(_write_log_row, finished))
     _move(conn, [(f.key, f.state, f.due_at, f.attempt) for f in finished])
+
+
+def _write_log_row(f: Finished) -> dict[str, Any]:
+    return {
+        "issue_id": f.key[0],
+        "subscriber_id": f.key[1],
+        "attempt": f.attempt,
+        "at": to_microseconds(f.at),
+        "relay_id": f.relay_id,
+        "outcome": f.outcome,
+        "code": f.code,
+        "enhanced": f.enhanced,
+        "response": f.response,
+        "seconds": f.seconds,
+        "digest": f.digest,
+        "dkim_id": f.dkim_id,
+        "signatures": f.signatures,
+    }
 
 
 def release_deliveries(conn: Connection, rows: Iterable[tuple[Key, int]], due_at: datetime) -> None:
@@ -194,15 +239,20 @@ def release_deliveries(conn: Connection, rows: Iterable[tuple[Key, int]], due_at
     _move(conn, [(key, DeliveryState.QUEUED, due_at, counted) for key, counted in rows])
 
 
+def defer_unstarted(conn: Connection, keys: Iterable[Key], due_at: datetime) -> None:
+    """Let deliveries that were claimed and not started wait until `due_at`; nothing is counted against them."""
+    due = to_microseconds(due_at)
+    _WAIT.run_many(conn, [{"i": issue, "s": subscriber, "due": due} for issue, subscriber in keys])
+
+
 def _move(conn: Connection, moves: Sequence[tuple[Key, DeliveryState, datetime | None, int]]) -> None:
-    if not moves:
-        return
-    conn.execute(
-        _MOVE, [{"i": key[0], "s": key[1], "to": state, "due": due_at, "n": n} for key, state, due_at, n in moves]
-    )
+    rows = [
+        {"i": key[0], "s": key[1], "to": state, "due": due_at and to_microseconds(due_at), "n": n}
+        for key, state, due_at, n in moves
+    ]
+    _MOVE.run_many(conn, rows)
 
 
-# The statements that every mail needs are built once: building them anew took most of the ledger's time (measured).
 _NOW = bindparam("now", type_=deliveries.c.due_at.type)
 _WILLING = exists().where(
     subscribers.c.id == deliveries.c.subscriber_id,
@@ -211,23 +261,30 @@ _WILLING = exists().where(
     ~exists().where(suppressions.c.address_hash == subscribers.c.address_hash),
 )
 _RUNNING = exists().where(issues.c.id == deliveries.c.issue_id, issues.c.state == IssueState.RUNNING)
-_START = (
+_ONE = (deliveries.c.issue_id == bindparam("i"), deliveries.c.subscriber_id == bindparam("s"))
+_START_ANY = (
     update(deliveries)
     .where(
-        tuple_(deliveries.c.issue_id, deliveries.c.subscriber_id).in_(bindparam("keys", expanding=True)),
+        *_ONE,
         deliveries.c.state == DeliveryState.QUEUED,
         # Claimed twice, it may have been tried and deferred meanwhile.
         or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= _NOW),
         _WILLING,
         ~exists().where(service.c.key == "paused"),
     )
-    .values(state=DeliveryState.SENDING, owner=bindparam("by"), started_at=_NOW, due_at=None)
-    .returning(deliveries.c.issue_id, deliveries.c.subscriber_id, deliveries.c.attempts)
+    .values(state=DeliveryState.SENDING, owner=bindparam("by"), started_at=_NOW, due_at=null())
+    .returning(deliveries.c.attempts)
 )
-_START_RUNNING = _START.where(_RUNNING)
-_MOVE = (
+_START = Prepared(_START_ANY)
+_START_RUNNING = Prepared(_START_ANY.where(_RUNNING))
+_MOVE = Prepared(
     update(deliveries)
-    .where(deliveries.c.issue_id == bindparam("i"), deliveries.c.subscriber_id == bindparam("s"))
-    .values(state=bindparam("to"), due_at=bindparam("due"), attempts=bindparam("n"), owner=None)
+    .where(*_ONE)
+    .values(state=bindparam("to"), due_at=bindparam("due"), attempts=bindparam("n"), owner=null())
 )
-_LOG = attempts.insert()
+_WAIT = Prepared(
+    update(deliveries)
+    .where(*_ONE, deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
+    .values(due_at=bindparam("due"))
+)
+_LOG = Prepared(attempts.insert())

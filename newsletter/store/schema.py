@@ -30,6 +30,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def to_microseconds(moment: datetime) -> int:
+    """A moment as the database holds it."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime, stored as whole microseconds since 1970 so that it compares and indexes as a number."""
 
@@ -38,7 +43,7 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Turn an aware datetime into microseconds."""
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else to_microseconds(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         """Turn microseconds back into an aware datetime."""
@@ -225,6 +230,22 @@ relays = Table(
     "relays", metadata, Column("id", _ID, primary_key=True), Column("name", Text, nullable=False, unique=True)
 )
 
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("until_at", Instant),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
+)
+
+# The domains, selectors and algorithms of DKIM-Signatures, as JSON: an attempt names them by a number.
+dkim_identities = Table(
+    "dkim_identities", metadata, Column("id", _ID, primary_key=True), Column("names", Text, nullable=False, unique=True)
+)
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -268,6 +289,8 @@ attempts = Table(
     Column("response", Text, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("digest", LargeBinary),
+    Column("dkim_id", _ID),
+    Column("signatures", LargeBinary),
     PrimaryKeyConstraint("issue_id", "subscriber_id", "attempt"),
     sqlite_with_rowid=False,
 )

@@ -10,6 +10,7 @@ from newsletter.core.model import DeliveryState, Exclusion, Outcome
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
 from newsletter.store.schema import batches, deliveries, service
+from newsletter.store.throttles import shut_lanes
 
 DIED_RESPONSE = "the process ended before the reply was known"
 
@@ -73,16 +74,20 @@ def recover_claims(conn: Connection, now: datetime, *, hold: bool, most_attempts
 
 
 def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
-    """How many deliveries are owed now, of one issue or of all: the fresh ones of open batches, and deferred ones."""
+    """How many deliveries are owed now, of one issue or of all: the fresh ones of open batches, and deferred ones.
+
+    What a domain that is shut for now keeps waiting is owed only later.
+    """
     in_range = deliveries.c.subscriber_id.between(batches.c.first_subscriber, batches.c.last_subscriber)
     fresh = (
         select(func.count())
         .select_from(batches)
         .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, in_range))
         .where(~batches.c.done, batches.c.due_at <= now, deliveries.c.batch_id == batches.c.id)
+        .where(batches.c.lane.not_in(shut_lanes(now)))
         .where(deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
     )
-    deferred = select(func.count()).where(deliveries.c.due_at <= now)
+    deferred = select(func.count()).where(deliveries.c.due_at <= now, deliveries.c.lane.not_in(shut_lanes(now)))
     if issue_id is not None:
         fresh = fresh.where(batches.c.issue_id == issue_id)
         deferred = deferred.where(deliveries.c.issue_id == issue_id)

@@ -3,10 +3,13 @@
 Nothing reaches the wire that is not an address: aiosmtplib itself would send `a@x\\r\\nRCPT TO:<evil>` to `a@x`. Pure.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from newsletter.core.address import parse_address
+
+_NO_ESCAPE = re.compile("[!-*,-<>-~]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,4 +63,6 @@ def _read_address(text: str, enhanced: str) -> str:
 
 def _write_xtext(text: str) -> str:
     """RFC 3461 4: printable ASCII, but `+` and `=` as `+HH`."""
+    if _NO_ESCAPE.fullmatch(text):
+        return text
     return "".join(chr(b) if 33 <= b <= 126 and b not in b"+=" else f"+{b:02X}" for b in text.encode())

@@ -35,6 +35,7 @@ class Relay:
 
     `opportunistic` is STARTTLS where it is offered, unverified; `starttls` and `implicit` demand a certificate that
     verifies, against `ca_file` alone if there is one. `timeout` bounds every step but the reply to the final dot.
+    `connections` at a time and `rate` mails a second (0: no limit) are the most it is given; `weight` is its share.
     """
 
     host: str
@@ -45,6 +46,9 @@ class Relay:
     ca_file: str | None = None
     timeout: timedelta = timedelta(seconds=60)
     final_timeout: timedelta = FINAL_REPLY_TIMEOUT
+    connections: int = 10
+    rate: float = 0.0
+    weight: int = 1
 
     @property
     def name(self) -> str:
@@ -52,13 +56,25 @@ class Relay:
         return f"{self.host}:{self.port}"
 
 
-async def open_transport(relay: Relay, *, local_hostname: str | None) -> tuple[asyncio.Transport, Mapping[str, str]]:
-    """An open connection that awaits MAIL, and what EHLO offered: keywords in lower case, and their values.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A connection that awaits MAIL. `offers` is what EHLO said: keywords in lower case, and their values.
+
+    `below` is the transport of the socket where `transport` is TLS over it, as far as it is known.
+    """
+
+    transport: asyncio.Transport
+    below: asyncio.Transport | None
+    offers: Mapping[str, str]
+
+
+async def open_transport(relay: Relay, *, local_hostname: str | None) -> Opened:
+    """Connect, greet, start TLS and log in.
 
     Raises RelayUnreachableError and RelayRefusedError.
     """
     client = aiosmtplib.SMTP(timeout=relay.timeout.total_seconds(), start_tls=False)
-    transport: asyncio.Transport | None = None
+    transport = below = None
     try:
         await client.connect(
             hostname=relay.host,
@@ -70,6 +86,7 @@ async def open_transport(relay: Relay, *, local_hostname: str | None) -> tuple[a
         transport = cast(asyncio.Transport, client.transport)
         await _greet(client)
         if relay.tls in ("opportunistic", "starttls"):
+            below = transport
             await _start_tls(client, relay)
             transport = cast(asyncio.Transport, client.transport)
         if relay.username is not None:
@@ -83,7 +100,7 @@ async def open_transport(relay: Relay, *, local_hostname: str | None) -> tuple[a
         if isinstance(error, aiosmtplib.SMTPException | OSError | ValueError):
             raise _explain(relay, error) from error
         raise
-    return transport, client.esmtp_extensions
+    return Opened(transport=transport, below=below, offers=client.esmtp_extensions)
 
 
 async def _greet(client: aiosmtplib.SMTP) -> None:

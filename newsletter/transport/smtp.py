@@ -4,15 +4,14 @@ Errors become values: a Verdict for a mail, a TransportError for a relay. Above 
 Retries nothing and writes nothing down.
 """
 
-import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from time import perf_counter
 
 from newsletter.core.model import Outcome
 from newsletter.core.policy import Reply, Stage, Verdict, judge_loss, judge_reply, judge_unsendable
 from newsletter.transport.commands import Envelope, UnsendableError, write_commands
-from newsletter.transport.relay import Relay, RelayRefusedError, RelayUnreachableError, open_transport
+from newsletter.transport.relay import Opened, Relay, RelayRefusedError, RelayUnreachableError, open_transport
 from newsletter.transport.wire import LostError, Wire
 
 __all__ = [
@@ -53,12 +52,12 @@ class Attempted:
 class Connection:
     """An open connection to a relay. Not to be shared by tasks: one mail at a time."""
 
-    def __init__(self, relay: Relay, transport: asyncio.Transport, offers: Mapping[str, str]) -> None:
+    def __init__(self, relay: Relay, opened: Opened) -> None:
         self.relay = relay
-        self.offers = offers
+        self.offers = opened.offers
         self.mails_sent = 0
         self.mails_answered = 0
-        self._wire = Wire(transport)
+        self._wire = Wire(opened.transport, opened.below)
         self._needs_reset = False
         self._stage = Stage.MAIL
 
@@ -66,6 +65,11 @@ class Connection:
     def is_open(self) -> bool:
         """Whether another mail may be tried on it."""
         return self._wire.is_open
+
+    @property
+    def takes_smtputf8(self) -> bool:
+        """Whether the relay takes addresses that are not ASCII (RFC 6531)."""
+        return "smtputf8" in self.offers
 
     @property
     def in_doubt(self) -> bool:
@@ -84,8 +88,7 @@ class Connection:
             verdict = judge_unsendable(error.enhanced)
             reply = Reply(code=None, enhanced=error.enhanced, text=str(error))
             return Attempted(reply=reply, stage=None, verdict=verdict, seconds=0.0, counted=not verdict.stop)
-        clock = asyncio.get_running_loop().time
-        started_at = clock()
+        started_at = perf_counter()
         try:
             stage, reply, verdict = await self._run_transaction(lines, mail)
         except BaseException:
@@ -98,7 +101,7 @@ class Connection:
             reply=reply,
             stage=stage,
             verdict=verdict,
-            seconds=clock() - started_at,
+            seconds=perf_counter() - started_at,
             counted=answered and not verdict.stop,
         )
 
@@ -191,5 +194,4 @@ async def open_connection(relay: Relay, *, local_hostname: str | None = None) ->
     `local_hostname` is the name in EHLO, else the machine's own. Raises RelayUnreachableError (try again later) or
     RelayRefusedError (stop: the settings or the relay must change first), each a sentence that names the relay.
     """
-    transport, offers = await open_transport(relay, local_hostname=local_hostname)
-    return Connection(relay, transport, offers)
+    return Connection(relay, await open_transport(relay, local_hostname=local_hostname))

@@ -7,8 +7,7 @@ import asyncio
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
 
 from newsletter.core.policy import Reply, parse_enhanced
 
@@ -31,19 +30,23 @@ class Wire(asyncio.Protocol):
     `handed` turns true at the moment the last byte of `write_body` leaves our own buffers for the system's.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, below: asyncio.Transport | None = None) -> None:
+        """`below` is the socket's transport where `transport` is TLS over it, if it is known."""
         self.handed = False
         self.lost: str | None = None
         self._transport = transport
-        self._socket = _plain_transport(transport)
+        self._socket = _find_socket_transport(transport, below)
         self._over_tls = transport.get_extra_info("sslcontext") is not None
         self._paused = False
         self._in_body = False
         self._closed = False
-        self._buffer = bytearray()
+        self._buffer = b""
         self._lines: list[bytes] = []
         self._replies: deque[Reply] = deque()
-        self._changed = asyncio.Event()
+        self._clock = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         transport.set_protocol(self)
         # pause_writing and resume_writing shall tell of the first and of the last unsent byte. asyncio's TLS transport
         # pauses at >= high, the plain one at > high.
@@ -65,7 +68,7 @@ class Wire(asyncio.Protocol):
     def send_commands(self, *commands: bytes) -> None:
         """Send command lines in one write; each has a reply to be read. Raises LostError."""
         if self._replies or self._lines or self._buffer:
-            said = self._replies[0].text if self._replies else bytes(self._buffer).decode("ascii", "replace")
+            said = self._replies[0].text if self._replies else self._buffer.decode("ascii", "replace")
             raise self._lose(f"the relay spoke out of turn: {said}")
         if not self.is_open:
             raise self._lose("the connection was lost")
@@ -73,13 +76,14 @@ class Wire(asyncio.Protocol):
 
     async def read_reply(self, seconds: float) -> Reply:
         """The next reply. Raises LostError when none comes in time or the connection ends."""
-        try:
-            await self._until(lambda: bool(self._replies) or self.lost is not None, seconds)
-        except TimeoutError:
-            raise self._lose(f"no reply within {seconds:g} s") from None
-        if self._replies:
-            return self._replies.popleft()
-        raise self._lose("the connection was lost")
+        while not self._replies:
+            if self.lost is not None:
+                raise self._lose("the connection was lost")
+            try:
+                await self._wait(seconds)
+            except TimeoutError:
+                raise self._lose(f"no reply within {seconds:g} s") from None
+        return self._replies.popleft()
 
     async def send_body(self, body: bytes, seconds: float) -> None:
         """Write a body that is ready for the wire, and its final dot; return when it is handed over.
@@ -97,7 +101,7 @@ class Wire(asyncio.Protocol):
         while not self.handed and not self._replies and self.lost is None:
             unsent = self._count_unsent()
             try:
-                await self._until(lambda: self.handed or bool(self._replies) or self.lost is not None, seconds)
+                await self._wait(seconds)
             except TimeoutError:
                 if self._count_unsent() == unsent:
                     raise self._lose(f"the relay stopped reading for {seconds:g} s") from None
@@ -111,27 +115,27 @@ class Wire(asyncio.Protocol):
         self.lost = self.lost or reason
         self._in_body = False
         self._transport.abort()
-        self._changed.set()
+        self._wake()
 
     async def wait_closed(self, seconds: float) -> None:
         """Wait until the system's socket is closed. Raises TimeoutError."""
-        await self._until(lambda: self._closed, seconds)
+        while not self._closed:
+            await self._wait(seconds)
 
     def data_received(self, data: bytes) -> None:
         """Cut what came into replies."""
-        self._buffer += data
-        *lines, rest = self._buffer.split(b"\n")
+        *lines, rest = (self._buffer + data).split(b"\n")
         self._buffer = rest
         for line in lines:
-            self._lines.append(bytes(line))
+            self._lines.append(line)
             if sum(map(len, self._lines)) > REPLY_OCTETS:
                 break
             if line[3:4] != b"-" or not line[:3].isdigit():
-                self._replies.append(_parse_reply(self._lines))
+                self._replies.append(_parse_reply(tuple(self._lines)))
                 self._lines = []
         if len(self._buffer) + sum(map(len, self._lines)) > REPLY_OCTETS:
             self.abort("the relay's reply never ended")
-        self._changed.set()
+        self._wake()
 
     def eof_received(self) -> None:
         """The relay ended its side: drop the connection, since a mere close would first send what is still held."""
@@ -141,7 +145,9 @@ class Wire(asyncio.Protocol):
         """Note why, unless that is known already."""
         self.lost = self.lost or (f"the connection was lost: {exc}" if exc else "the relay closed the connection")
         self._closed = True
-        self._changed.set()
+        self._wake()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def pause_writing(self) -> None:
         """The system takes no more for now."""
@@ -151,15 +157,39 @@ class Wire(asyncio.Protocol):
         """The system has taken everything."""
         self._paused = False
         self.handed = self.handed or self._in_body
-        self._changed.set()
+        self._wake()
 
-    async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
-        if is_so():
+    async def _wait(self, seconds: float) -> None:
+        """Wait until anything happens. Raises TimeoutError.
+
+        One timer serves many waits: it is set anew only where it would ring too late, or rang too early.
+        """
+        self._deadline = self._clock.time() + seconds
+        if self._alarm is None or self._alarm.when() > self._deadline:
+            self._set_alarm()
+        self._waiter = self._clock.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._clock.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiter is None:
             return
-        async with asyncio.timeout(seconds):
-            while not is_so():
-                self._changed.clear()
-                await self._changed.wait()
+        if self._clock.time() < self._deadline:
+            self._set_alarm()
+        elif not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _lose(self, reason: str) -> LostError:
         self.abort(reason)
@@ -170,13 +200,17 @@ class Wire(asyncio.Protocol):
         return sum(sizes.values())
 
 
-def _plain_transport(transport: asyncio.Transport) -> asyncio.Transport:
-    """The transport below TLS. Only CPython's own names lead there; without them a loss counts as in doubt sooner."""
-    below: Any = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    return below if isinstance(below, asyncio.Transport) else transport
+def _find_socket_transport(transport: asyncio.Transport, below: asyncio.Transport | None) -> asyncio.Transport:
+    """The transport below TLS. Where TLS came first, only CPython's own names lead there; without them a loss counts
+    as in doubt sooner."""
+    if transport.get_extra_info("sslcontext") is None:
+        return transport
+    found: asyncio.Transport | None = below or getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport if found is None else found
 
 
-def _parse_reply(lines: list[bytes]) -> Reply:
+@lru_cache(maxsize=256)
+def _parse_reply(lines: tuple[bytes, ...]) -> Reply:
     """A reply of one or more lines (RFC 5321 4.2.1); the code is the last line's, None where that is no reply."""
     texts = [line.decode("utf-8", "replace").strip() for line in lines]
     first, last = texts[0], texts[-1]
@@ -191,5 +225,7 @@ def _parse_reply(lines: list[bytes]) -> Reply:
 
 def _clean(text: str) -> str:
     """One line without control characters, which would reach the operator's terminal."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())[:TEXT_CHARACTERS]
     kept = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text[: 2 * TEXT_CHARACTERS])
     return " ".join(kept.split())[:TEXT_CHARACTERS]

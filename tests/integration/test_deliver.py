@@ -27,8 +27,8 @@ from newsletter.transport.smtp import Relay
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 SIGNER = Signer(["k" * 32])
+CONNECTIONS = 4
 RULES = Rules(
-    connections=4,
     retry_delays=(timedelta(minutes=5), timedelta(minutes=15)),
     expire_after=timedelta(days=1),
     retain=timedelta(days=400),
@@ -51,8 +51,14 @@ def publish(publisher: Publisher, count: int, name: str = "one", now: datetime =
 
 def make_run(database: Database, server: SmtpServer, now: datetime = NOW, **changes: Any) -> DeliveryRun:
     rules = replace(RULES, **{name: changes.pop(name) for name in list(changes) if hasattr(RULES, name)})
-    relay = Relay(host=server.host, port=server.port, tls="none", timeout=timedelta(seconds=20))
-    return DeliveryRun(database=database, signer=SIGNER, relay=relay, rules=rules, clock=lambda: now, **changes)
+    relay = Relay(
+        host=server.host,
+        port=server.port,
+        tls="none",
+        timeout=timedelta(seconds=20),
+        connections=changes.pop("connections", CONNECTIONS),
+    )
+    return DeliveryRun(database=database, signer=SIGNER, relays=[relay], rules=rules, clock=lambda: now, **changes)
 
 
 def deliver(database: Database, server: SmtpServer, now: datetime = NOW, **changes: Any) -> Progress:
@@ -74,7 +80,7 @@ def test_everyone_gets_exactly_one_mail_over_a_few_connections(publisher: Publis
     server = SmtpServer()
     progress = deliver(publisher.database, server)
     assert count_mails(server) == {f"p{number}@x.org": 1 for number in range(1_100)}
-    assert server.most_connections <= RULES.connections
+    assert server.most_connections <= CONNECTIONS
     assert (progress.owed, progress.stopped) == (1_100, None)
     books = audit(publisher.database, issue)
     assert books.balanced
@@ -93,11 +99,11 @@ def test_no_connection_starts_a_mail_before_the_outcome_of_its_last_is_committed
         with publisher.database.read() as conn:
             committed = conn.execute(select(func.count()).select_from(attempts)).scalar_one()
             sending = conn.execute(select(func.count()).where(deliveries.c.state == "sending")).scalar_one()
-        assert sending <= RULES.connections
+        assert sending <= CONNECTIONS
         unproven.append(len(server.mails) - committed - sending)
 
     deliver(publisher.database, server, observe=observe)
-    assert len(unproven) >= 60 / RULES.connections
+    assert len(unproven) >= 60 / CONNECTIONS
     assert max(unproven) <= 0
 
 
@@ -203,6 +209,7 @@ def test_stopping_finishes_what_is_on_the_wire_and_loses_nothing(publisher: Publ
     assert count_mails(server) + count_mails(again) == {f"p{number}@x.org": 1 for number in range(40)}
 
 
+@pytest.mark.usefixtures("each_loop")
 def test_being_cancelled_at_the_final_dot_is_uncertain_and_written_down(publisher: Publisher) -> None:
     issue = publish(publisher, 1)
     stall = Stall()

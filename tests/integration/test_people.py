@@ -183,7 +183,7 @@ def test_what_the_forgotten_are_owed_is_owed_no_more(database: Database) -> None
         forget_subscriber(database, email, now=NOW)
     with database.read() as conn:
         assert upkeep.count_owed(conn, NOW + HOUR, issue) == 1
-        assert outbox.read_deferred(conn, NOW + HOUR, None) == []
+        assert outbox.read_deferred(conn, "", NOW + HOUR, None) == []
     assert books(database, issue).excluded == {"unsubscribed": 2}
     with pytest.raises(StoreError, match="there is no subscriber"):
         forget_subscriber(database, ADA, now=NOW)
@@ -366,7 +366,7 @@ def test_will_and_suppression_are_read_again_when_a_mail_is_about_to_go(database
     assert books(database, issue).excluded == {"unsubscribed": 1, "suppressed": 1, "paused": 1}
     with database.write() as conn:
         upkeep.set_paused(conn, False)
-        assert [row.email for row in outbox.read_deferred(conn, NOW, issue)] == ["dan@example.org"]
+        assert [row.email for row, _ in outbox.read_deferred(conn, "", NOW, issue)] == ["dan@example.org"]
     assert start(database, issue, "dan@example.org", "eve@example.org") == 2
     assert start(database, issue, "dan@example.org") == 0
     audit = books(database, issue)

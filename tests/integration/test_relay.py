@@ -21,6 +21,8 @@ from newsletter.transport.smtp import (
 )
 
 MAIL = b"Subject: hello\r\n\r\nthe end\r\n"
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 HUGE = b"Subject: huge\r\n\r\n" + (b"x" * 998 + b"\r\n") * 32_000
 ENVELOPE = Envelope(return_path="news@sender.example", recipient="reader@example.org")
 USERS = {"editor": "s3cret"}

@@ -13,6 +13,8 @@ from newsletter.core.model import Outcome
 from newsletter.core.policy import Cause, Reply, Stage
 from newsletter.transport.smtp import Attempted, Envelope, Relay, open_connection
 
+pytestmark = pytest.mark.usefixtures("each_loop")
+
 MAIL = b"Subject: hello\r\n\r\n..a line with a dot\r\nthe end\r\n"
 RECEIVED = b"Subject: hello\r\n\r\n.a line with a dot\r\nthe end\r\n"
 HUGE = b"Subject: huge\r\n\r\n" + (b"x" * 998 + b"\r\n") * 32_000

@@ -86,7 +86,7 @@ def test_a_relay_that_hangs_up_at_the_rset_after_a_refusal_is_worked_through(
 ) -> None:
     issue = publish(publisher, 30)
     replies: Answers = {
-        "RCPT": {f"p{number}@x.org": "550 5.7.1 no thanks" for number in range(refused)},
+        "RCPT": {f"p{number}@x.org": "554 5.6.0 no thanks" for number in range(refused)},
         "RSET": DROP,
     }
     server = SmtpServer(replies=replies)

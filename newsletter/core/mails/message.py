@@ -4,10 +4,12 @@ No template runs here and no text is searched: a value is escaped and encoded on
 takes some 30 µs). Refuses links and addresses that could break out of a header.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 
 from markupsafe import escape
 
@@ -21,6 +23,7 @@ from newsletter.core.model import EVERY_STORY
 _PART = "--{}\r\nContent-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 _TEXT = b"\r\n" + _PART.format(BOUNDARY, "plain").encode()
 _HTML = _PART.format(BOUNDARY, "html").encode()
+_TO_ESCAPE = re.compile("[&<>'\"]")
 _END = f"--{BOUNDARY}--\r\n".encode()
 
 
@@ -52,7 +55,7 @@ def compose_mail(edition: Edition, recipient: Recipient, links: Links, *, messag
     text, html = _encode_values(edition.frame, recipient, links)
     own = (
         _write_to(recipient)
-        + f"Date: {format_datetime(date)}\r\n"
+        + f"Date: {_write_date(date, date.utcoffset())}\r\n"
         + f"Message-ID: <{check_link(message_id.removeprefix('<').removesuffix('>'))}>\r\n"
         + write_unsubscribe(links.unsubscribe, links.unsubscribe_mailto)
         + edition.frame.tail
@@ -84,7 +87,7 @@ def find_values(frame: Frame, recipient: Recipient, links: Links) -> dict[str, s
     """What stands in a person's slots, as plain text."""
     return {
         "address": clean_line(recipient.email),
-        "topics": clean_line(_name_topics(frame, recipient.topics)),
+        "topics": _name_topics(frame, recipient.topics),
         "unsubscribe": check_link(links.unsubscribe),
         "unsubscribe_mailto": check_link(links.unsubscribe_mailto) if links.unsubscribe_mailto else "",
         "preferences": check_link(links.preferences),
@@ -96,17 +99,23 @@ def _encode_values(frame: Frame, recipient: Recipient, links: Links) -> tuple[di
     """The values as segments for the text part and for HTML; most need no escape, and are encoded once."""
     values = find_values(frame, recipient, links)
     text = {slot: encode_quoted(value) for slot, value in values.items()}
-    escaped = {slot: str(escape(value)) for slot, value in values.items()}
-    html = {
-        slot: text[slot] if escaped[slot] == value else encode_quoted(escaped[slot]) for slot, value in values.items()
-    }
+    html = dict(text)
+    for slot, value in values.items():
+        if _TO_ESCAPE.search(value):
+            html[slot] = encode_quoted(str(escape(value)))
     return text, html
 
 
 def _name_topics(frame: Frame, topics: Sequence[str]) -> str:
     if EVERY_STORY in topics:
-        return frame.words.all_topics
-    return frame.words.separator.join(frame.sender.topic_names.get(topic, topic) for topic in topics)
+        return clean_line(frame.words.all_topics)
+    return clean_line(frame.words.separator.join(frame.sender.topic_names.get(topic, topic) for topic in topics))
+
+
+@lru_cache(maxsize=16)
+def _write_date(date: datetime, offset: timedelta | None) -> str:
+    """Kept for a moment, since mails start in groups; by its offset too, which equal moments may differ in."""
+    return format_datetime(date)
 
 
 def _write_to(recipient: Recipient) -> str:

@@ -1,0 +1,164 @@
+"""The relays of a run: which of them the next connection goes to, and which are left alone for a while.
+
+Connections are shared out by weight. A relay that cannot be reached is backed off, and the others take over its share;
+until it has answered, one connection at a time tries it.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from newsletter.core.policy import RECOVERY_MAILS, TROUBLES_IN_A_ROW, Stage
+from newsletter.core.throttle import HEALTHY, Backoff, back_off, count_connections, recover
+from newsletter.transport.smtp import (
+    Attempted,
+    Connection,
+    Relay,
+    RelayRefusedError,
+    RelayUnreachableError,
+    open_connection,
+)
+
+CLOSING = 421
+"""The reply of a relay that ends the connection (RFC 5321 3.8)."""
+
+
+@dataclass(eq=False)
+class Member:
+    """A relay, and how it does in this run. `refused`: it will not have us as we are set up, whatever we try."""
+
+    relay: Relay
+    id: int
+    backoff: Backoff
+    open: int = 0
+    dialing: int = 0
+    most: int | None = None
+    answered: bool = False
+    refused: bool = False
+    takes_smtputf8: bool | None = None
+    lost_in_a_row: int = 0
+    taken: int = 0
+    free_at: float = 0.0
+    changed: bool = False
+
+    def is_shut(self, now: datetime) -> bool:
+        """Whether no new connection is to be tried."""
+        return self.refused or self.backoff.is_shut(now)
+
+
+class RelayPool:
+    """`relays` with their ids and what is known of their health by name; `delays` are the steps of backing off."""
+
+    def __init__(
+        self,
+        relays: Sequence[tuple[Relay, int]],
+        backoffs: Mapping[str, Backoff],
+        delays: Sequence[timedelta],
+    ) -> None:
+        # Asked for by hand, also what is backed off is tried once at once.
+        self.members = [
+            Member(relay=relay, id=number, backoff=replace(backoffs.get(relay.name, HEALTHY), until_at=None))
+            for relay, number in relays
+        ]
+        self._delays = delays
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections there may be at all."""
+        return sum(member.relay.connections for member in self.members)
+
+    def choose(self, now: datetime, *, smtputf8: bool = False) -> Member | None:
+        """The relay for one more connection, the one furthest below its share; None where none may have one."""
+        free = [m for m in self.members if not m.is_shut(now) and m.open + m.dialing < self._allow(m, now)]
+        if smtputf8:
+            free = [m for m in free if m.takes_smtputf8 is not False]
+        return min(free, key=lambda m: (m.open + m.dialing + 1) / m.relay.weight, default=None)
+
+    def is_dead(self, now: datetime) -> bool:
+        """Whether there is no connection, and none to be had."""
+        return all(m.is_shut(now) and not m.open and not m.dialing for m in self.members)
+
+    def may_have_smtputf8(self, now: datetime) -> bool:
+        """Whether any relay takes addresses that are not ASCII, or may turn out to."""
+        return any(m.takes_smtputf8 is not False and (m.open or not m.is_shut(now)) for m in self.members)
+
+    def tell_troubles(self, now: datetime) -> str:
+        """What keeps us from the relays, in words."""
+        return "; ".join(dict.fromkeys(m.backoff.reason for m in self.members if m.is_shut(now)))
+
+    async def dial(self, member: Member, now: datetime) -> Connection | None:
+        """Open a connection, counted as dialing before; None where that fails, which is then known of the relay."""
+        try:
+            connection = await open_connection(member.relay)
+        except RelayRefusedError as error:
+            member.refused = True
+            self._shut(member, now, str(error))
+            return None
+        except RelayUnreachableError as error:
+            if member.open:  # it allows fewer connections than we want, and works on through those that it took
+                member.most = member.open
+            else:
+                self._shut(member, now, str(error))
+            return None
+        finally:
+            member.dialing -= 1
+        member.open += 1
+        member.answered = True
+        member.takes_smtputf8 = connection.takes_smtputf8
+        return connection
+
+    def note_lost(self, member: Member, now: datetime, connection: Connection, attempted: Attempted) -> None:
+        """A mail came back that the relay gave no answer to, or that it wants a login for."""
+        stop = attempted.verdict.stop
+        if not connection.mails_answered:  # relays close a connection after some mails; that is no failure of theirs
+            member.lost_in_a_row += 1
+        member.refused = member.refused or stop
+        if stop or member.lost_in_a_row >= TROUBLES_IN_A_ROW:
+            self._shut(member, now, f"relay {member.relay.name}: {attempted.reply.text}")
+
+    def note_answered(self, member: Member, now: datetime, attempted: Attempted) -> None:
+        """The relay answered a mail. A relay that says 421 to one MAIL after another is left alone like a lost one."""
+        if attempted.stage is Stage.MAIL and attempted.reply.code == CLOSING:
+            member.lost_in_a_row += 1
+            if member.lost_in_a_row >= TROUBLES_IN_A_ROW:
+                self._shut(member, now, f"relay {member.relay.name}: {attempted.reply.code} {attempted.reply.text}")
+            return
+        member.lost_in_a_row = 0
+        member.taken += 1
+        if member.backoff.step and member.taken >= RECOVERY_MAILS:
+            member.backoff, member.taken, member.changed = recover(member.backoff), 0, True
+
+    async def wait_turn(self, member: Member, stop: asyncio.Event) -> None:
+        """Keep to the relay's rate: wait until its next mail may go, or until `stop`."""
+        if not member.relay.rate:
+            return
+        now = asyncio.get_running_loop().time()
+        at = max(member.free_at, now)
+        member.free_at = at + 1 / member.relay.rate
+        if at > now:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(at - now):
+                    await stop.wait()
+
+    def take_changes(self) -> Iterator[tuple[str, Backoff]]:
+        """The relays whose health has changed since this was last asked, by name."""
+        for member in self.members:
+            if member.changed:
+                member.changed = False
+                yield member.relay.name, member.backoff
+
+    def _allow(self, member: Member, now: datetime) -> int:
+        """How many connections a relay may have now: its share while the others do their part, else all it takes."""
+        if not member.answered:
+            return 1
+        healthy = [m.relay for m in self.members if not m.is_shut(now)]
+        unit = min(relay.connections / relay.weight for relay in healthy)
+        share = max(1, round(unit * member.relay.weight))
+        most = min(member.relay.connections, share, member.most or share)
+        return count_connections(most, member.backoff.step)
+
+    def _shut(self, member: Member, now: datetime, reason: str) -> None:
+        member.backoff = back_off(member.backoff, now, self._delays, reason=reason)
+        member.taken, member.changed = 0, True

@@ -1,0 +1,160 @@
+"""One connection's work: a mail after another, each marked before it goes out, each outcome written down after it.
+
+The outcome of the last mail is committed together with the start of the next, and before that one goes out.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from newsletter.compose import Composer, Mail
+from newsletter.core.errors import NewsletterError, StoreError, TokenError
+from newsletter.core.model import Outcome, name_delivery
+from newsletter.core.policy import mails_per_connection
+from newsletter.deliver.consequences import Consequences
+from newsletter.deliver.ledger_writer import Change, LedgerWriter, Started, Step
+from newsletter.deliver.outcomes import Rules, lose_reply, refuse_unwritable
+from newsletter.deliver.relays import Member, RelayPool
+from newsletter.store.outbox import Claimed
+from newsletter.store.throttles import write_relay
+from newsletter.transport.smtp import Attempted, Connection, Envelope
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What every connection of a run uses. `halt` ends the run for a reason; `count` counts outcomes.
+
+    `come_back` is told when a delivery is due again at once.
+    """
+
+    composer: Composer
+    writer: LedgerWriter
+    consequences: Consequences
+    rules: Rules
+    clock: Callable[[], datetime]
+    stop: asyncio.Event
+    halt: Callable[[str], None]
+    count: Callable[[Outcome], None]
+    come_back: Callable[[], None]
+    observe: Callable[[], None]
+
+
+class Work(Protocol):
+    """Where deliveries come from."""
+
+    async def take(self, connection: Connection) -> Claimed | None:
+        """A delivery for a connection, which waits for one; None when it is to end."""
+
+    def take_at_once(self, *, smtputf8: bool) -> Claimed | None:
+        """A delivery that may go now, None where there is none."""
+
+    def give_back(self, claimed: Claimed) -> None:
+        """The delivery is off the wire, or never was on it."""
+
+
+@dataclass(kw_only=True)
+class Sender:
+    """Sends over one connection to `member`; what `last` holds is not written down yet."""
+
+    member: Member
+    tools: Tools
+    pool: RelayPool
+    crew: Work
+    last: Step = field(default_factory=Step)
+
+    async def send_all(self, connection: Connection) -> None:
+        """Send until there is no work, or the connection is of no more use; then close it."""
+        most = mails_per_connection(self.member.relay.host)
+        try:
+            while connection.is_open and connection.mails_sent < most and not self.member.is_shut(self.tools.clock()):
+                await self.pool.wait_turn(self.member, self.tools.stop)
+                claimed = self.crew.take_at_once(smtputf8=connection.takes_smtputf8)
+                if claimed is None:
+                    await self.write_down()
+                    claimed = await self.crew.take(connection)
+                if claimed is None:
+                    break
+                try:
+                    await self._send_next(connection, claimed)
+                finally:
+                    self.crew.give_back(claimed)
+        finally:
+            self.member.open -= 1
+            await self.write_down()
+            await connection.quit()
+
+    async def write_down(self) -> None:
+        """Commit what is known and not written down yet."""
+        changes = tuple(partial(write_relay, name=name, backoff=backoff) for name, backoff in self.pool.take_changes())
+        step, self.last = replace(self.last, changes=(*self.last.changes, *changes)), Step()
+        if step:
+            await self.tools.writer.step(step)
+            self.tools.observe()
+
+    async def _send_next(self, connection: Connection, claimed: Claimed) -> None:
+        step, self.last = replace(self.last, start=claimed), Step()
+        started = await self.tools.writer.step(step)
+        self.tools.observe()
+        if started is not None:
+            await self._send(connection, replace(claimed, attempts=started.attempts), started)
+
+    async def _send(self, connection: Connection, claimed: Claimed, started: Started) -> None:
+        """Put one mail on the wire, and keep what is to be written down of it."""
+        tools = self.tools
+        try:
+            mail = self._compose(claimed, started.at)
+            envelope = Envelope(
+                return_path=tools.composer.write_return_path(claimed.edition_id, claimed.key),
+                recipient=claimed.email,
+                envid=name_delivery(claimed.key),
+            )
+        except (TokenError, StoreError) as error:  # every mail would fare the same
+            tools.halt(f"mails cannot be made: {error}")
+            self._release(claimed)
+            return
+        except NewsletterError as error:
+            self._finish(claimed, refuse_unwritable(str(error)), None, started)
+            return
+        try:
+            attempted = await connection.send(envelope, mail.octets)
+        except asyncio.CancelledError:
+            if connection.in_doubt:
+                self._finish(claimed, lose_reply((tools.clock() - started.at).total_seconds()), mail, started)
+            else:
+                self._release(claimed)
+            raise
+        if attempted.counted:
+            self.pool.note_answered(self.member, tools.clock(), attempted)
+            self._finish(claimed, attempted, mail, started)
+        else:
+            self.pool.note_lost(self.member, tools.clock(), connection, attempted)
+            self._release(claimed)
+
+    def _release(self, claimed: Claimed) -> None:
+        """Nothing is counted against the delivery; it is due at once."""
+        self.last = Step(released=(claimed.key, claimed.attempts))
+        self.tools.come_back()
+
+    def _finish(self, claimed: Claimed, attempted: Attempted, mail: Mail | None, started: Started) -> None:
+        tools = self.tools
+        finished = tools.rules.finish(
+            claimed, attempted, mail, started_at=started.at, relay_id=self.member.id, clock=tools.clock
+        )
+        tools.count(finished.outcome)
+        if finished.due_at is not None and finished.due_at <= tools.clock():
+            tools.come_back()
+        changes: tuple[Change, ...] = tools.consequences.draw(claimed, attempted, finished)
+        self.last = Step(finished=finished, changes=changes)
+
+    def _compose(self, claimed: Claimed, date: datetime) -> Mail:
+        return self.tools.composer.compose(
+            claimed.edition_id,
+            claimed.key,
+            email=claimed.email,
+            name=claimed.name,
+            topics=claimed.topics,
+            date=date,
+        )

@@ -1,0 +1,47 @@
+"""How far relays and domains are backed off, kept so that a restart does not forget it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, select
+
+from newsletter.core.throttle import HEALTHY, Backoff
+from newsletter.store.schema import throttles
+
+
+class Throttled(StrEnum):
+    """What is backed off: a relay, named `host:port`, or a recipients' domain (or a provider's lane)."""
+
+    RELAY = "relay"
+    DOMAIN = "domain"
+
+
+def read_backoffs(conn: Connection, kind: Throttled) -> dict[str, Backoff]:
+    """Everything of a kind that is not healthy, by name."""
+    rows = conn.execute(throttles.select().where(throttles.c.kind == kind))
+    return {row.name: Backoff(step=row.step, until_at=row.until_at, reason=row.reason) for row in rows}
+
+
+def write_backoff(conn: Connection, kind: Throttled, name: str, backoff: Backoff) -> None:
+    """Note where a relay or a domain stands now; what is healthy has no row."""
+    conn.execute(delete(throttles).where(throttles.c.kind == kind, throttles.c.name == name))
+    if backoff != HEALTHY:
+        values = {"step": backoff.step, "until_at": backoff.until_at, "reason": backoff.reason}
+        conn.execute(throttles.insert().values(kind=kind, name=name, **values))
+
+
+def write_relay(conn: Connection, *, name: str, backoff: Backoff) -> None:
+    """`write_backoff` of a relay."""
+    write_backoff(conn, Throttled.RELAY, name, backoff)
+
+
+def list_throttles(conn: Connection) -> Sequence[Row[Any]]:
+    """All rows, relays after domains."""
+    return conn.execute(throttles.select().order_by(throttles.c.kind, throttles.c.name)).all()
+
+
+def shut_lanes(now: datetime) -> Select[Any]:
+    """The lanes (and other domains) to which nothing may go now."""
+    return select(throttles.c.name).where(throttles.c.kind == Throttled.DOMAIN, throttles.c.until_at > now)
