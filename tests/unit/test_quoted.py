@@ -1,8 +1,10 @@
 """Quoted-printable segments: they join in any order, decode to what went in, and are ready for the wire."""
 
 import quopri
+import re
 
 import pytest
+from dkim.canonicalization import Relaxed  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from newsletter.core.mails.quoted import (
     measure_octets,
 )
 
+SPACED = [" ", "  ", "   ", " \t ", "\n", "\n\n", ".", "From ", "=", "é", "x" * 73]
 texts = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r") | st.sampled_from(" .=\n\tFrom"))).map(
     "".join
 )
@@ -29,9 +32,36 @@ def assert_ready_for_the_wire(wire: bytes) -> None:
         assert len(line) <= 76
         assert not line.startswith((b".", b"From "))
         assert not line.endswith((b" ", b"\t"))
+        assert b"  " not in line
+        assert b"\t" not in line
         assert line.isascii()
         assert b"\n" not in line
         assert b"\r" not in line
+
+
+def canonicalize_relaxed(body: bytes) -> bytes:
+    """RFC 6376 3.4.4, word for word."""
+    lines = [re.sub(rb"[ \t]+", b" ", line.rstrip(b" \t")) for line in body.removesuffix(b"\r\n").split(b"\r\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+@given(st.lists(texts | st.lists(st.sampled_from(SPACED)).map("".join), max_size=5))
+def test_what_is_written_is_its_own_relaxed_form(parts: list[str]) -> None:
+    wire = [encode_quoted(part) for part in parts]
+    assert decode_quoted(b"".join(wire)) == "".join(parts)
+    for body in (*wire, b"".join(wire)):
+        assert_ready_for_the_wire(body)
+        closed = body + b"--end--\r\n"  # in a mail, the boundary follows
+        assert canonicalize_relaxed(closed) == closed
+        assert Relaxed.canonicalize_body(closed) == closed
+
+
+@given(st.lists(st.sampled_from([" ", "  ", "\t", "x", "\r\n"])).map("".join))
+def test_the_reference_agrees_with_another_implementation(text: str) -> None:
+    body = text.encode() + b"x\r\n"
+    assert canonicalize_relaxed(body) == Relaxed.canonicalize_body(body)
 
 
 @given(st.lists(texts, max_size=5))
@@ -56,6 +86,9 @@ def test_what_the_wire_would_alter_is_escaped() -> None:
     assert encode_quoted("end \n") == b"end=20\r\n"
     assert encode_quoted("x" * 75 + " \n") == b"x" * 75 + b"=\r\n=20\r\n"
     assert encode_quoted("a=b") == b"a=3Db=\r\n"
+    assert encode_quoted("1  2   3    4\n") == b"1 =202 =20 3 =20 =204\r\n"
+    assert encode_quoted("é  \t  \n") == b"=C3=A9 =20=09 =20\r\n"
+    assert encode_quoted("end   \n") == b"end =20=20\r\n"
     assert encode_quoted("") == b""
 
 
