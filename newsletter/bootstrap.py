@@ -13,10 +13,12 @@ from newsletter.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sqlalchemy import Row
 
     from newsletter.core.address import Address
+    from newsletter.core.dkim import DkimSigner
     from newsletter.core.mails.parts import Sender
     from newsletter.core.mails.render import Renderer
     from newsletter.core.mails.templates import Templates
@@ -163,6 +165,26 @@ class Service:
             )
             relays.append(relay)
         return relays
+
+    def make_dkim_signer(self) -> "DkimSigner | None":
+        """What signs the mails, None where no key is set; ConfigError naming setting and file of a key that is none."""
+        from newsletter.core.dkim import DkimSigner, Identity, SigningKey, parse_ed25519_key, parse_rsa_key
+        from newsletter.sources.resources import read_octets
+
+        def read(path: "Path", setting: str) -> tuple[bytes, str]:
+            what = f"the DKIM key (NEWSLETTER_DKIM__{setting})"
+            return read_octets(path, what), f"{path}: {what}"
+
+        dkim, keys = self.settings.dkim, []
+        if dkim.domain and dkim.selector and dkim.key_file:
+            pem, source = read(dkim.key_file, "KEY_FILE")
+            rsa = Identity(domain=dkim.domain, selector=dkim.selector, algorithm="rsa-sha256")
+            keys.append(SigningKey(identity=rsa, private=parse_rsa_key(pem, source=source)))
+        if dkim.domain and dkim.ed25519_selector and dkim.ed25519_key_file:
+            pem, source = read(dkim.ed25519_key_file, "ED25519_KEY_FILE")
+            ed25519 = Identity(domain=dkim.domain, selector=dkim.ed25519_selector, algorithm="ed25519-sha256")
+            keys.append(SigningKey(identity=ed25519, private=parse_ed25519_key(pem, source=source)))
+        return DkimSigner(keys) if keys else None
 
     def make_rules(self) -> "Rules":
         """The operator's rules of delivery."""

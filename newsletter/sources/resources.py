@@ -1,4 +1,4 @@
-"""Text files that are not briefs: templates (the operator's before the built-in ones), the catalogue, samples.
+"""Files that are not briefs: templates (the operator's before the built-in ones), the catalogue, samples, keys.
 
 In a checkout the built-in files lie beside the package, in a wheel inside it.
 """
@@ -22,15 +22,20 @@ def builtin_path(name: str) -> Path:
 
 def read_text(path: Path, what: str) -> str:
     """A UTF-8 file (BOM allowed); ConfigError naming the file, and the line of an undecodable byte."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read {what}: {error.strerror}") from error
+    data = read_octets(path, what)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8, in {what}") from error
+
+
+def read_octets(path: Path, what: str) -> bytes:
+    """A file as it is; ConfigError naming the file where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read {what}: {error.strerror}") from error
 
 
 def load_templates(override: Path | None) -> dict[str, TemplateFile]:
