@@ -265,6 +265,7 @@ class Service:
             signer=self.signer,
             relays=self.make_relays(),
             rules=self.make_rules(),
+            dkim=self.make_dkim_signer(),
             limits={name: Limit(**limit.model_dump()) for name, limit in self.settings.domain_limits.items()},
             issue=issue,
             only=only,

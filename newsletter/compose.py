@@ -6,12 +6,13 @@ Needs no template and no setting but the signing keys: frames and stories come f
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
 from sqlalchemy import Connection
 
+from newsletter.core.dkim import Identity, split_signatures, write_signatures
 from newsletter.core.errors import StoreError
 from newsletter.core.mails.editions import Edition, assemble_edition
 from newsletter.core.mails.message import Links, Recipient, compose_mail
@@ -59,15 +60,6 @@ def load_edition(conn: Connection, edition_id: int) -> Edition:
     return assemble_edition(frame, parts)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mail:
-    """A mail ready for the wire."""
-
-    octets: bytes
-    dkim_id: int | None = None
-    signatures: bytes | None = None
-
-
 class Composer:
     """Composes mails out of the store, editions kept in memory while they are in use."""
 
@@ -88,19 +80,18 @@ class Composer:
         issue, subscriber = key
         return f"b+{self._signer.sign(Purpose.BOUNCE, subscriber, issue)}@{sender.bounce_domain}"
 
-    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> Mail:
+    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> bytes:
         """The mail of a delivery, ready for the wire, for a person as they are given here."""
         edition = self._edition(edition_id)
         sender = edition.frame.sender
         domain = sender.from_address.rpartition("@")[2]
-        octets = compose_mail(
+        return compose_mail(
             edition,
             Recipient(email=email, name=name, topics=tuple(filter(None, topics.split(";")))),
             make_links(self._signer, sender, key),
             message_id=make_message_id(self._database.ledger_key, key, domain),
             date=date,
         )
-        return Mail(octets=octets)
 
 
 def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
@@ -117,6 +108,7 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
                 f"there is no mail of delivery {name}: " + (delivery.reason if delivery else "no such row")
             )
         tried = list(ledger.list_attempts(conn, issue_id=key[0], subscriber_id=key[1]))
+        identities = ledger.read_dkim_identities(conn, tried[-1].dkim_id) if tried else ()
         issue = issues.find_issue(conn, key[0])
         date, digest = (tried[-1].at, tried[-1].digest) if tried else (issue.due_at, None)
         people = list(subscribers.list_versions(conn, key[1]))
@@ -129,9 +121,18 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
         mail = composer.compose(
             delivery.edition_id, key, email=person.email, name=person.name, topics=person.topics, date=date
         )
-        if digest is None or hashlib.sha256(mail.octets).digest() == digest:
-            return mail.octets
+        if identities:
+            mail = _sign_again(mail, identities, date, tried[-1].signatures)
+        if digest is None or hashlib.sha256(mail).digest() == digest:
+            return mail
     raise StoreError(
         f"the mail of delivery {name} cannot be made again byte for byte: the SECRET_KEY that signed it is not in "
         "NEWSLETTER_SECRET_KEY any more, or the database was changed by hand"
     )
+
+
+def _sign_again(mail: bytes, identities: Sequence[Identity], date: datetime, signatures: bytes) -> bytes:
+    """Put the stored signatures in front of a mail; no key is needed."""
+    head, _, body = mail.partition(b"\r\n\r\n")
+    body_hash = hashlib.sha256(body).digest()
+    return write_signatures(identities, head, body_hash, date, split_signatures(identities, signatures)) + mail

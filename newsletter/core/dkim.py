@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 RSA_BITS = 1024  # at least; 2048 is advised (RFC 8301 3.2)
+ED25519_OCTETS = 64  # of a signature (RFC 8032 5.1.6)
 LINE_OCTETS = 78  # RFC 5322 2.1.1
 # What a signature covers where it is there, in this order; RFC 8058 demands both List-Unsubscribe headers.
 SIGNED = (
@@ -70,7 +71,7 @@ class DkimSigner:
     """Signs with every key. Threads may share one: it never changes, and a signature is made without the GIL."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
-        """ValueError when a key is not of its identity's algorithm."""
+        """One key, or an RSA key and then an Ed25519 key. ValueError when one is not of its identity's algorithm."""
         self._keys = tuple((key.identity, _prepare_signing(key)) for key in keys)
 
     @property
@@ -80,25 +81,35 @@ class DkimSigner:
 
     def sign(self, head: bytes, body_hash: bytes, at: datetime) -> tuple[bytes, ...]:
         """The raw signatures, one a key, in the order of `identities`; what goes in is as in `write_signatures`."""
-        return self._sign(_read_headers(head), body_hash, at)
+        return self.sign_digests(self.compute_digests(head, body_hash, at))
+
+    def compute_digests(self, head: bytes, body_hash: bytes, at: datetime) -> list[bytes]:
+        """What the keys are to sign; the part of `sign` that holds the GIL."""
+        return self._compute_digests(_read_headers(head), body_hash, at)
+
+    def sign_digests(self, digests: Iterable[bytes]) -> tuple[bytes, ...]:
+        """The part of `sign` that takes long and lets other threads work."""
+        return tuple([sign(digest) for (_, sign), digest in zip(self._keys, digests, strict=True)])
 
     def write(self, head: bytes, body_hash: bytes, at: datetime) -> bytes:
         """Sign, and write the header lines: `sign` and `write_signatures` in one."""
         headers = _read_headers(head)
-        return _write(self.identities, headers, body_hash, at, self._sign(headers, body_hash, at))
+        return _write(
+            self.identities, headers, body_hash, at, self.sign_digests(self._compute_digests(headers, body_hash, at))
+        )
 
-    def _sign(self, headers: _Headers, body_hash: bytes, at: datetime) -> tuple[bytes, ...]:
+    def _compute_digests(self, headers: _Headers, body_hash: bytes, at: datetime) -> list[bytes]:
         names = _list_names(headers)
         covered = hashlib.sha256(
             b"".join([b"%b:%b\r\n" % (name, value) for name in SIGNED for value in reversed(headers.get(name, ()))])
         )
         values = _write_values(body_hash, at)
-        signatures = []
-        for identity, sign in self._keys:
+        digests = []
+        for identity, _ in self._keys:
             digest = covered.copy()
             digest.update(_write_opening(identity, names)[1] + b" " + values + b" b=")
-            signatures.append(sign(digest.digest()))
-        return tuple(signatures)
+            digests.append(digest.digest())
+        return digests
 
 
 def write_signatures(
@@ -111,6 +122,13 @@ def write_signatures(
     aware; its fraction of a second is not written.
     """
     return _write(identities, _read_headers(head), body_hash, at, signatures)
+
+
+def split_signatures(identities: Sequence[Identity], joined: bytes) -> tuple[bytes, ...]:
+    """The raw signatures out of their joined bytes: of two, the Ed25519 one comes last, and has 64 octets."""
+    if len(identities) == 1:
+        return (joined,)
+    return joined[:-ED25519_OCTETS], joined[-ED25519_OCTETS:]
 
 
 def parse_rsa_key(pem: bytes, *, source: str = "the DKIM key") -> "RSAPrivateKey":

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection as StoreConnection
 
 from newsletter.compose import Composer
+from newsletter.core.dkim import DkimSigner
 from newsletter.core.model import Key, Outcome
 from newsletter.core.throttle import Limit
 from newsletter.core.tokens import Signer
@@ -25,6 +26,7 @@ from newsletter.deliver.ledger_writer import LedgerWriter
 from newsletter.deliver.outcomes import Rules
 from newsletter.deliver.relays import RelayPool
 from newsletter.deliver.sender import Tools
+from newsletter.deliver.signing import Seal
 from newsletter.deliver.waiting import Waiting
 from newsletter.store import exclusions, ledger, outbox, upkeep
 from newsletter.store.database import Database
@@ -57,6 +59,7 @@ class DeliveryRun:
     relays: Sequence[Relay]
     rules: Rules
     limits: Mapping[str, Limit] = field(default_factory=dict)
+    dkim: DkimSigner | None = None
     issue: int | None = None
     only: Key | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,14 +99,15 @@ class DeliveryRun:
     async def _run(self) -> None:
         owner = secrets.randbits(62)
         async with Writing(self.database) as writing:
-            pool, waiting = await writing.run(self._begin)
+            pool, waiting, seal = await writing.run(self._begin)
             try:
                 if not self.stop.is_set():
-                    await self._make_crew(writing, owner, pool, waiting).work()
+                    with seal.open():
+                        await self._make_crew(writing, owner, pool, waiting, seal).work()
             finally:
                 await writing.run(lambda conn: self._end(conn, owner))
 
-    def _begin(self, conn: StoreConnection) -> tuple[RelayPool, Waiting]:
+    def _begin(self, conn: StoreConnection) -> tuple[RelayPool, Waiting, Seal]:
         now, delays = self.clock(), self.rules.retry_delays
         upkeep.recover_claims(conn, now, hold=self.rules.hold, most_attempts=len(delays) + 1)
         upkeep.expire_deliveries(conn, now, self.rules.expire_after)
@@ -115,9 +119,10 @@ class DeliveryRun:
             backoffs=read_backoffs(conn, Throttled.DOMAIN),
             clock=asyncio.get_running_loop().time,
         )
-        return RelayPool(known, read_backoffs(conn, Throttled.RELAY), delays), waiting
+        seal = Seal(self.dkim, outbox.intern_dkim_identities(conn, self.dkim.identities if self.dkim else ()))
+        return RelayPool(known, read_backoffs(conn, Throttled.RELAY), delays), waiting, seal
 
-    def _make_crew(self, writing: Writing, owner: int, pool: RelayPool, waiting: Waiting) -> Crew:
+    def _make_crew(self, writing: Writing, owner: int, pool: RelayPool, waiting: Waiting, seal: Seal) -> Crew:
         writer = LedgerWriter(writing, owner, self.clock, even_if_issue_paused=self.only is not None)
         claims = Claims(waiting=waiting, writer=writer, owner=owner, clock=self.clock, issue=self.issue, only=self.only)
         consequences = Consequences(
@@ -130,6 +135,7 @@ class DeliveryRun:
         )
         tools = Tools(
             composer=Composer(self.database, self.signer),
+            seal=seal,
             writer=writer,
             consequences=consequences,
             rules=self.rules,

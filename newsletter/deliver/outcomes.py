@@ -1,14 +1,13 @@
 """From what an attempt came to, to what is written down of it, and where its delivery goes. Pure but for the jitter."""
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from newsletter.compose import Mail
 from newsletter.core.model import DeliveryState, Outcome
 from newsletter.core.policy import Reply, Stage, has_expired, judge_loss, judge_unsendable, next_delay
+from newsletter.deliver.signing import Mail
 from newsletter.store.outbox import Claimed, Finished
 from newsletter.transport.smtp import Attempted
 
@@ -48,7 +47,7 @@ class Rules:
             enhanced=attempted.reply.enhanced,
             response=attempted.reply.text,
             seconds=attempted.seconds,
-            digest=hashlib.sha256(mail.octets).digest() if mail is not None else None,
+            digest=mail.digest if mail is not None else None,
             state=state,
             due_at=due_at,
             dkim_id=mail.dkim_id if mail is not None else None,

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from newsletter.compose import Composer, Mail
+from newsletter.compose import Composer
 from newsletter.core.errors import NewsletterError, StoreError, TokenError
 from newsletter.core.model import Outcome, name_delivery
 from newsletter.core.policy import mails_per_connection
@@ -18,6 +18,7 @@ from newsletter.deliver.consequences import Consequences
 from newsletter.deliver.ledger_writer import Change, LedgerWriter, Started, Step
 from newsletter.deliver.outcomes import Rules, lose_reply, refuse_unwritable
 from newsletter.deliver.relays import Member, RelayPool
+from newsletter.deliver.signing import Mail, Seal
 from newsletter.store.outbox import Claimed
 from newsletter.store.throttles import write_relay
 from newsletter.transport.smtp import Attempted, Connection, Envelope
@@ -31,6 +32,7 @@ class Tools:
     """
 
     composer: Composer
+    seal: Seal
     writer: LedgerWriter
     consequences: Consequences
     rules: Rules
@@ -105,7 +107,7 @@ class Sender:
         """Put one mail on the wire, and keep what is to be written down of it."""
         tools = self.tools
         try:
-            mail = self._compose(claimed, started.at)
+            octets = self._compose(claimed, started.at)
             envelope = Envelope(
                 return_path=tools.composer.write_return_path(claimed.edition_id, claimed.key),
                 recipient=claimed.email,
@@ -118,7 +120,9 @@ class Sender:
         except NewsletterError as error:
             self._finish(claimed, refuse_unwritable(str(error)), None, started)
             return
+        mail = None
         try:
+            mail = await tools.seal.close(octets, started.at)
             attempted = await connection.send(envelope, mail.octets)
         except asyncio.CancelledError:
             if connection.in_doubt:
@@ -149,7 +153,7 @@ class Sender:
         changes: tuple[Change, ...] = tools.consequences.draw(claimed, attempted, finished)
         self.last = Step(finished=finished, changes=changes)
 
-    def _compose(self, claimed: Claimed, date: datetime) -> Mail:
+    def _compose(self, claimed: Claimed, date: datetime) -> bytes:
         return self.tools.composer.compose(
             claimed.edition_id,
             claimed.key,

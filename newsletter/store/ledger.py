@@ -1,5 +1,6 @@
 """Reading the books: the counts of an issue and whether they close, the delivery log, and who stands where."""
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, exists, func, select, update
 
+from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState
 from newsletter.core.plan import WINDOW
 from newsletter.store.schema import (
     attempts,
     blobs,
     deliveries,
+    dkim_identities,
     editions,
     issue_stories,
     issues,
@@ -154,6 +157,12 @@ def list_attempts(
     if since is not None:
         query = query.where(attempts.c.at >= since)
     yield from conn.execute(query.execution_options(yield_per=PAGE))
+
+
+def read_dkim_identities(conn: Connection, dkim_id: int | None) -> list[Identity]:
+    """Who signed an attempt's mail; nobody where `dkim_id` is None."""
+    names = conn.execute(select(dkim_identities.c.names).where(dkim_identities.c.id == dkim_id)).scalar()
+    return [Identity(**identity) for identity in json.loads(names or "[]")]
 
 
 def list_last_replies(conn: Connection, issue_id: int, count: int) -> Sequence[Row[Any]]:

@@ -4,8 +4,9 @@ A row goes on the wire only if `start_deliveries` hit it; the outcome of a conne
 next are committed together. Who delivers is named by an `owner` number, new at every start.
 """
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, SubscriberState
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
 from newsletter.store.issues import insert_ignoring
@@ -34,6 +36,7 @@ from newsletter.store.schema import (
     attempts,
     batches,
     deliveries,
+    dkim_identities,
     issues,
     relays,
     service,
@@ -95,6 +98,15 @@ def intern_relay(conn: Connection, name: str) -> int:
     """The id of a relay by its name `host:port`."""
     conn.execute(insert_ignoring(conn, relays), {"name": name})
     return int(conn.execute(select(relays.c.id).where(relays.c.name == name)).scalar_one())
+
+
+def intern_dkim_identities(conn: Connection, identities: Sequence[Identity]) -> int | None:
+    """The id of those who sign, None where nobody does."""
+    if not identities:
+        return None
+    names = json.dumps([asdict(identity) for identity in identities])
+    conn.execute(insert_ignoring(conn, dkim_identities), {"names": names})
+    return int(conn.execute(select(dkim_identities.c.id).where(dkim_identities.c.names == names)).scalar_one())
 
 
 def claim_batch(conn: Connection, owner: int, now: datetime, issue_id: int | None) -> Row[Any] | None:
