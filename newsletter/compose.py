@@ -6,16 +6,15 @@ Needs no template and no setting but the signing keys: frames and stories come f
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
 from sqlalchemy import Connection
 
-from newsletter.core.dkim import Identity, split_signatures, write_signatures
+from newsletter.core.dkim import split_signatures, write_signatures
 from newsletter.core.errors import StoreError
 from newsletter.core.mails.editions import Edition, assemble_edition
-from newsletter.core.mails.message import Links, Recipient, compose_mail
+from newsletter.core.mails.message import Composed, Links, Recipient, compose_mail
 from newsletter.core.mails.parts import Frame, Sender, StoryParts
 from newsletter.core.model import Key, name_delivery
 from newsletter.core.tokens import Purpose, Signer
@@ -31,6 +30,11 @@ def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
     name = name_delivery(key)
     mac = hmac.digest(ledger_key, f"message-id:{name}".encode(), hashlib.sha256)[:MESSAGE_ID_OCTETS]
     return f"<{name}.{base64.b32encode(mac).decode().lower()}@{domain}>"
+
+
+def digest_mail(head: bytes, body_hash: bytes) -> bytes:
+    """What the log keeps of a mail that went out: SHA-256 of its header lines and of its body's SHA-256."""
+    return hashlib.sha256(head + body_hash).digest()
 
 
 def make_links(signer: Signer, sender: Sender, key: Key) -> Links:
@@ -80,7 +84,7 @@ class Composer:
         issue, subscriber = key
         return f"b+{self._signer.sign(Purpose.BOUNCE, subscriber, issue)}@{sender.bounce_domain}"
 
-    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> bytes:
+    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> Composed:
         """The mail of a delivery, ready for the wire, for a person as they are given here."""
         edition = self._edition(edition_id)
         sender = edition.frame.sender
@@ -121,18 +125,14 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
         mail = composer.compose(
             delivery.edition_id, key, email=person.email, name=person.name, topics=person.topics, date=date
         )
-        if identities:
-            mail = _sign_again(mail, identities, date, tried[-1].signatures)
-        if digest is None or hashlib.sha256(mail).digest() == digest:
-            return mail
+        body_hash = hashlib.sha256(mail.body).digest()
+        signed = b""
+        if identities:  # the stored signatures say it all: no key is needed
+            signatures = split_signatures(identities, tried[-1].signatures)
+            signed = write_signatures(identities, mail.head, body_hash, date, signatures)
+        if digest is None or digest_mail(signed + mail.head, body_hash) == digest:
+            return signed + mail.octets
     raise StoreError(
         f"the mail of delivery {name} cannot be made again byte for byte: the SECRET_KEY that signed it is not in "
         "NEWSLETTER_SECRET_KEY any more, or the database was changed by hand"
     )
-
-
-def _sign_again(mail: bytes, identities: Sequence[Identity], date: datetime, signatures: bytes) -> bytes:
-    """Put the stored signatures in front of a mail; no key is needed."""
-    head, _, body = mail.partition(b"\r\n\r\n")
-    body_hash = hashlib.sha256(body).digest()
-    return write_signatures(identities, head, body_hash, date, split_signatures(identities, signatures)) + mail

@@ -64,5 +64,5 @@ def make_proof(
         html=render_html(edition, recipient, links),
         text=render_text(edition, recipient, links),
         mjml=renderer.render_mjml(edition, sources, recipient, links),
-        eml=compose_mail(edition, recipient, links, message_id=message_id, date=now),
+        eml=compose_mail(edition, recipient, links, message_id=message_id, date=now).octets,
     )

@@ -6,10 +6,11 @@ body so that the two are the same. Reads no file; `cryptography` is imported whe
 """
 
 import hashlib
+import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal
@@ -67,12 +68,31 @@ class SigningKey:
     private: "RSAPrivateKey | Ed25519PrivateKey" = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signed:
+    """What signing a mail gives: its DKIM-Signature header lines, and the raw signatures joined."""
+
+    header: bytes
+    signatures: bytes
+
+
 class DkimSigner:
     """Signs with every key. Threads may share one: it never changes, and a signature is made without the GIL."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
         """One key, or an RSA key and then an Ed25519 key. ValueError when one is not of its identity's algorithm."""
         self._keys = tuple((key.identity, _prepare_signing(key)) for key in keys)
+        self._exported = tuple(_export_key(key) for key in keys)
+        self.signature_octets = sum(map(_count_octets, keys))
+
+    @classmethod
+    def from_exported(cls, exported: Sequence[bytes]) -> "DkimSigner":
+        """The signer of another process, from what its `export_keys` gave."""
+        return cls([_import_key(octets) for octets in exported])
+
+    def export_keys(self) -> tuple[bytes, ...]:
+        """The keys with their identities, in the clear: for a process of our own."""
+        return self._exported
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -81,35 +101,31 @@ class DkimSigner:
 
     def sign(self, head: bytes, body_hash: bytes, at: datetime) -> tuple[bytes, ...]:
         """The raw signatures, one a key, in the order of `identities`; what goes in is as in `write_signatures`."""
-        return self.sign_digests(self.compute_digests(head, body_hash, at))
-
-    def compute_digests(self, head: bytes, body_hash: bytes, at: datetime) -> list[bytes]:
-        """What the keys are to sign; the part of `sign` that holds the GIL."""
-        return self._compute_digests(_read_headers(head), body_hash, at)
-
-    def sign_digests(self, digests: Iterable[bytes]) -> tuple[bytes, ...]:
-        """The part of `sign` that takes long and lets other threads work."""
-        return tuple([sign(digest) for (_, sign), digest in zip(self._keys, digests, strict=True)])
+        return self._sign(_read_headers(head), body_hash, at)
 
     def write(self, head: bytes, body_hash: bytes, at: datetime) -> bytes:
         """Sign, and write the header lines: `sign` and `write_signatures` in one."""
-        headers = _read_headers(head)
-        return _write(
-            self.identities, headers, body_hash, at, self.sign_digests(self._compute_digests(headers, body_hash, at))
-        )
+        return self.sign_mail(head, body_hash, at).header
 
-    def _compute_digests(self, headers: _Headers, body_hash: bytes, at: datetime) -> list[bytes]:
+    def sign_mail(self, head: bytes, body_hash: bytes, at: datetime) -> "Signed":
+        """The header lines, and the raw signatures by which they can be written again."""
+        headers = _read_headers(head)
+        signatures = self._sign(headers, body_hash, at)
+        written = _write(self.identities, headers, body_hash, at, signatures)
+        return Signed(header=written, signatures=b"".join(signatures))
+
+    def _sign(self, headers: _Headers, body_hash: bytes, at: datetime) -> tuple[bytes, ...]:
         names = _list_names(headers)
         covered = hashlib.sha256(
             b"".join([b"%b:%b\r\n" % (name, value) for name in SIGNED for value in reversed(headers.get(name, ()))])
         )
         values = _write_values(body_hash, at)
-        digests = []
-        for identity, _ in self._keys:
+        signatures = []
+        for identity, sign in self._keys:
             digest = covered.copy()
             digest.update(_write_opening(identity, names)[1] + b" " + values + b" b=")
-            digests.append(digest.digest())
-        return digests
+            signatures.append(sign(digest.digest()))
+        return tuple(signatures)
 
 
 def write_signatures(
@@ -165,6 +181,26 @@ def _load_key(pem: bytes, source: str) -> "PrivateKeyTypes":
         raise ConfigError(f"{source} is encrypted, and there is no setting for its password: decrypt it") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"{source} holds a private key that is damaged, or of a kind that signs no mail") from None
+
+
+def _export_key(key: SigningKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    identity = json.dumps(asdict(key.identity)).encode()
+    return identity + b"\n" + key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _import_key(octets: bytes) -> SigningKey:
+    names, _, pem = octets.partition(b"\n")
+    identity = Identity(**json.loads(names))
+    parse = parse_rsa_key if identity.algorithm == "rsa-sha256" else parse_ed25519_key
+    return SigningKey(identity=identity, private=parse(pem))
+
+
+def _count_octets(key: SigningKey) -> int:
+    """How long a signature is: as long as the RSA key."""
+    size: int | None = getattr(key.private, "key_size", None)
+    return size // 8 if size else ED25519_OCTETS
 
 
 def _name_kind(key: "PrivateKeyTypes") -> str:

@@ -102,7 +102,7 @@ class DeliveryRun:
             pool, waiting, seal = await writing.run(self._begin)
             try:
                 if not self.stop.is_set():
-                    with seal.open():
+                    async with seal:
                         await self._make_crew(writing, owner, pool, waiting, seal).work()
             finally:
                 await writing.run(lambda conn: self._end(conn, owner))
@@ -119,7 +119,8 @@ class DeliveryRun:
             backoffs=read_backoffs(conn, Throttled.DOMAIN),
             clock=asyncio.get_running_loop().time,
         )
-        seal = Seal(self.dkim, outbox.intern_dkim_identities(conn, self.dkim.identities if self.dkim else ()))
+        dkim_id = outbox.intern_dkim_identities(conn, self.dkim.identities if self.dkim else ())
+        seal = Seal(signer=self.dkim, dkim_id=dkim_id, mails=self.progress.owed)
         return RelayPool(known, read_backoffs(conn, Throttled.RELAY), delays), waiting, seal
 
     def _make_crew(self, writing: Writing, owner: int, pool: RelayPool, waiting: Waiting, seal: Seal) -> Crew:

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Protocol
 
 from newsletter.compose import Composer
-from newsletter.core.errors import NewsletterError, StoreError, TokenError
+from newsletter.core.errors import NewsletterError, StoreError, TokenError, TransportError
+from newsletter.core.mails.message import Composed
 from newsletter.core.model import Outcome, name_delivery
 from newsletter.core.policy import mails_per_connection
 from newsletter.deliver.consequences import Consequences
@@ -107,22 +108,23 @@ class Sender:
         """Put one mail on the wire, and keep what is to be written down of it."""
         tools = self.tools
         try:
-            octets = self._compose(claimed, started.at)
+            mail = await tools.seal.close(self._compose(claimed, started.at), started.at)
             envelope = Envelope(
                 return_path=tools.composer.write_return_path(claimed.edition_id, claimed.key),
                 recipient=claimed.email,
                 envid=name_delivery(claimed.key),
             )
-        except (TokenError, StoreError) as error:  # every mail would fare the same
+        except (TokenError, StoreError, TransportError) as error:  # every mail would fare the same
             tools.halt(f"mails cannot be made: {error}")
             self._release(claimed)
             return
         except NewsletterError as error:
             self._finish(claimed, refuse_unwritable(str(error)), None, started)
             return
-        mail = None
+        except asyncio.CancelledError:
+            self._release(claimed)
+            raise
         try:
-            mail = await tools.seal.close(octets, started.at)
             attempted = await connection.send(envelope, mail.octets)
         except asyncio.CancelledError:
             if connection.in_doubt:
@@ -153,7 +155,7 @@ class Sender:
         changes: tuple[Change, ...] = tools.consequences.draw(claimed, attempted, finished)
         self.last = Step(finished=finished, changes=changes)
 
-    def _compose(self, claimed: Claimed, date: datetime) -> bytes:
+    def _compose(self, claimed: Claimed, date: datetime) -> Composed:
         return self.tools.composer.compose(
             claimed.edition_id,
             claimed.key,

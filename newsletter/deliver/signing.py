@@ -1,22 +1,23 @@
-"""Signs mails by DKIM in threads of their own: a signature takes about as long as all else, and needs no GIL.
+"""Makes of a composed mail what goes on the wire: signed by DKIM where there is a key, and with its digest.
 
-A mail then goes on in the loop as it is on the wire, with the digest that proves later what it was.
+A few mails are signed right here; many by processes of their own, since a signature takes about as long as all else.
 """
 
 import asyncio
 import hashlib
 import os
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
-from newsletter.core.dkim import DkimSigner, write_signatures
+from newsletter.compose import digest_mail
+from newsletter.core.dkim import DkimSigner
+from newsletter.core.mails.message import Composed
+from newsletter.transport.signing_process import SigningProcess
 
-SWITCH_SECONDS = 0.0005
-"""A thread that has signed waits for the busy loop to give way: not for the 5 ms that are usual (measured: 7 times)."""
+MANY_MAILS = 1_000
+"""From so many on it pays to start processes, which takes some 0.3 s."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,40 +30,39 @@ class Mail:
     signatures: bytes | None = None
 
 
+@dataclass(kw_only=True)
 class Seal:
-    """What makes a Mail of composed bytes; `signer` is None where mails go out unsigned."""
+    """`async with Seal(…) as seal:`. `signer` is None where mails go unsigned; `mails` is about how many there are."""
 
-    def __init__(self, signer: DkimSigner | None, dkim_id: int | None) -> None:
-        self._signer = signer
-        self._dkim_id = dkim_id
-        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dkim")
+    signer: DkimSigner | None
+    dkim_id: int | None
+    mails: int
+    _processes: list[SigningProcess] = field(default_factory=list)
 
-    async def close(self, octets: bytes, at: datetime) -> Mail:
-        """Sign the mail, if there is a key; `at` is its Date."""
-        if self._signer is None:
-            return Mail(octets=octets, digest=hashlib.sha256(octets).digest())
-        head, _, body = octets.partition(b"\r\n\r\n")
-        body_hash = hashlib.sha256(body).digest()
-        digests = self._signer.compute_digests(head, body_hash, at)
-        # Only what works without the GIL goes into the thread: each time it asks for it again, it may wait.
-        loop = asyncio.get_running_loop()
-        signatures = await loop.run_in_executor(self._threads, self._signer.sign_digests, digests)
-        signed = write_signatures(self._signer.identities, head, body_hash, at, signatures) + octets
+    async def __aenter__(self) -> Self:
+        if self.signer is not None and self.mails >= MANY_MAILS:
+            count = os.cpu_count() or 1
+            starts = [SigningProcess.start(self.signer) for _ in range(count)]
+            self._processes = list(await asyncio.gather(*starts))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(process.close() for process in self._processes))
+
+    async def close(self, mail: Composed, at: datetime) -> Mail:
+        """Sign the mail, if there is a key; `at` is its Date. TransportError where a signing process died."""
+        body_hash = hashlib.sha256(mail.body).digest()
+        if self.signer is None:
+            return Mail(octets=mail.octets, digest=digest_mail(mail.head, body_hash))
+        if self._processes:
+            signed = await min(self._processes, key=len).sign(mail.head, body_hash, at)
+        else:
+            signed = self.signer.sign_mail(mail.head, body_hash, at)
         return Mail(
-            octets=signed,
-            digest=hashlib.sha256(signed).digest(),
-            dkim_id=self._dkim_id,
-            signatures=b"".join(signatures),
+            octets=signed.header + mail.octets,
+            digest=digest_mail(signed.header + mail.head, body_hash),
+            dkim_id=self.dkim_id,
+            signatures=signed.signatures,
         )
-
-    @contextmanager
-    def open(self) -> Iterator["Seal"]:
-        """Ready to sign while the block lasts."""
-        before = sys.getswitchinterval()
-        if self._signer is not None:
-            sys.setswitchinterval(SWITCH_SECONDS)
-        try:
-            yield self
-        finally:
-            sys.setswitchinterval(before)
-            self._threads.shutdown()

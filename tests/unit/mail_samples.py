@@ -70,7 +70,7 @@ def make_edition(*stories: Story, language: str = "en") -> Edition:
 
 
 def compose(edition: Edition, recipient: Recipient = READER, links: Links = LINKS) -> bytes:
-    return compose_mail(edition, recipient, links, message_id="<1-2@ledger.example>", date=NOW)
+    return compose_mail(edition, recipient, links, message_id="<1-2@ledger.example>", date=NOW).octets
 
 
 def read_mail(raw: bytes) -> EmailMessage:

@@ -136,7 +136,7 @@ def test_a_link_that_could_break_out_is_refused(field: str) -> None:
 
 
 def test_the_message_id_is_checked_and_needs_no_brackets() -> None:
-    raw = compose_mail(EDITION, READER, LINKS, message_id="a@b", date=NOW)
+    raw = compose_mail(EDITION, READER, LINKS, message_id="a@b", date=NOW).octets
     assert dict(read_headers(raw))["Message-ID"] == "<a@b>"
     with pytest.raises(NewsletterError):
         compose_mail(EDITION, READER, LINKS, message_id="<a>\r\nX: y", date=NOW)
@@ -144,7 +144,7 @@ def test_the_message_id_is_checked_and_needs_no_brackets() -> None:
 
 def test_the_date_keeps_its_zone() -> None:
     date = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    raw = compose_mail(EDITION, READER, LINKS, message_id="a@b", date=date)
+    raw = compose_mail(EDITION, READER, LINKS, message_id="a@b", date=date).octets
     assert dict(read_headers(raw))["Date"] == "Tue, 03 Mar 2026 11:30:00 +0530"
 
 

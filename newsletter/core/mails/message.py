@@ -21,7 +21,7 @@ from newsletter.core.mails.quoted import Piece, clean_line, decode_quoted, encod
 from newsletter.core.model import EVERY_STORY
 
 _PART = "--{}\r\nContent-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-_TEXT = b"\r\n" + _PART.format(BOUNDARY, "plain").encode()
+_TEXT = _PART.format(BOUNDARY, "plain").encode()
 _HTML = _PART.format(BOUNDARY, "html").encode()
 _TO_ESCAPE = re.compile("[&<>'\"]")
 _END = f"--{BOUNDARY}--\r\n".encode()
@@ -46,7 +46,20 @@ class Links:
     unsubscribe_mailto: str | None = None
 
 
-def compose_mail(edition: Edition, recipient: Recipient, links: Links, *, message_id: str, date: datetime) -> bytes:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Composed:
+    """A mail ready for the wire: its header lines, and all that follows the empty line after them."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def octets(self) -> bytes:
+        """The whole mail."""
+        return b"%b\r\n%b" % (self.head, self.body)
+
+
+def compose_mail(edition: Edition, recipient: Recipient, links: Links, *, message_id: str, date: datetime) -> Composed:
     """Write the mail, CRLF throughout, no line beginning with a dot. `date` is aware: the attempt's own time.
 
     `message_id` may come with or without its angle brackets. NewsletterError when the recipient's address, a link or
@@ -60,17 +73,8 @@ def compose_mail(edition: Edition, recipient: Recipient, links: Links, *, messag
         + write_unsubscribe(links.unsubscribe, links.unsubscribe_mailto)
         + edition.frame.tail
     )
-    return b"".join(
-        [
-            edition.head,
-            own.encode(),
-            _TEXT,
-            *fill_slots(edition.text, text),
-            _HTML,
-            *fill_slots(edition.html, html),
-            _END,
-        ]
-    )
+    body = b"".join([_TEXT, *fill_slots(edition.text, text), _HTML, *fill_slots(edition.html, html), _END])
+    return Composed(head=edition.head + own.encode(), body=body)
 
 
 def render_text(edition: Edition, recipient: Recipient, links: Links) -> str:
