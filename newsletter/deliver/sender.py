@@ -98,11 +98,15 @@ class Sender:
             self.tools.observe()
 
     async def _send_next(self, connection: Connection, claimed: Claimed) -> None:
-        step, self.last = replace(self.last, start=claimed), Step()
-        started = await self.tools.writer.step(step)
+        last, self.last = self.last, Step()
+        started = await self.tools.writer.step(
+            Step(finished=last.finished, released=last.released, changes=last.changes, start=claimed)
+        )
         self.tools.observe()
         if started is not None:
-            await self._send(connection, replace(claimed, attempts=started.attempts), started)
+            if claimed.attempts != started.attempts:  # claimed twice, it was tried meanwhile
+                claimed = replace(claimed, attempts=started.attempts)
+            await self._send(connection, claimed, started)
 
     async def _send(self, connection: Connection, claimed: Claimed, started: Started) -> None:
         """Put one mail on the wire, and keep what is to be written down of it."""

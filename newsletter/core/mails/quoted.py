@@ -18,6 +18,9 @@ LINE_OCTETS = 76
 _WRITTEN = [chr(octet) if 32 <= octet <= 126 and octet != ord("=") else f"={octet:02X}" for octet in range(256)]
 _WRITTEN[ord("\n")] = "\n"
 _PLAIN = re.compile("[ -~\n]*")
+# One line as it is: no escape, no dot or `From ` at its start, no two spaces, none at its end.
+_SHORT = re.compile(r"(?=.{1,75}\Z)(?!\.|From )[!-<>-~]+(?: [!-<>-~]+)*")
+_CLEAN = re.compile("[!-~]+(?: [!-~]+)*")
 _TWO_SPACES = re.compile("  ")  # 0.6 µs a kilobyte, where str.replace takes 1.8
 # What HTML and XML 1.0 cannot hold, and what would break a line: controls, lone surrogates, two noncharacters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -70,11 +73,15 @@ def clean_text(text: str) -> str:
 
 def clean_line(text: str) -> str:
     """The text on one line, white space folded, without characters that a header or a line cannot hold."""
+    if _CLEAN.fullmatch(text):
+        return text
     return " ".join(_UNPRINTABLE.sub(" ", text).split())
 
 
 def encode_quoted(text: str) -> bytes:
     """Encode text as a segment: `\\n` becomes CRLF, and a text that ends without one ends in a soft break."""
+    if _SHORT.fullmatch(text):  # what stands in a person's slots mostly is
+        return text.encode("ascii") + b"=\r\n"
     if _PLAIN.fullmatch(text):  # most HTML is: 4 µs a kilobyte instead of 30
         escaped = text.replace("=", "=3D")
     else:
