@@ -5,14 +5,16 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.core.errors import StoreError
 from newsletter.core.model import Brief, IssueState, Story
 from newsletter.core.plan import WindowStory
+from newsletter.store.prepared import Prepared
 from newsletter.store.schema import (
     batches,
     blobs,
@@ -26,6 +28,12 @@ from newsletter.store.schema import (
     subscribers,
 )
 
+DELIVERY_COLUMNS = (
+    *("issue_id", "subscriber_id", "edition_id", "batch_id"),
+    *("lane", "state", "reason", "since_issue_id"),
+)
+"""What publishing says of a delivery."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NewStory:
@@ -38,8 +46,12 @@ class NewStory:
 
 def insert_ignoring(conn: Connection, table: Any) -> Any:
     """An INSERT that leaves rows alone whose key is there already."""
-    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    return _dialect_insert(conn.dialect.name, table).on_conflict_do_nothing()
+
+
+def _dialect_insert(dialect_name: str, table: Any) -> Any:
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    return dialect.insert(table)
 
 
 def find_issue(conn: Connection, number: int | None) -> Row[Any]:
@@ -233,16 +245,18 @@ def intern_editions(conn: Connection, issue_id: int, wanted: Sequence[tuple[str,
         listed = ",".join(map(str, story_ids))
         digest = hashlib.sha256(frame + listed.encode()).digest()
         rows.append({"issue_id": issue_id, "language": language, "frame": frame, "stories": listed, "digest": digest})
-    if not rows:
-        return []
-    conn.execute(insert_ignoring(conn, editions), rows)
-    found = conn.execute(
-        select(editions.c.digest, editions.c.id).where(
-            editions.c.issue_id == issue_id, editions.c.digest.in_([row["digest"] for row in rows])
-        )
+    return [int(found[0]) for found in _intern_edition(conn.dialect.name).run_each(conn, rows)]
+
+
+@lru_cache
+def _intern_edition(dialect_name: str) -> Prepared:
+    """An INSERT that gives the row's id, also where the row is there already."""
+    names = ("issue_id", "language", "frame", "stories", "digest")
+    new = _dialect_insert(dialect_name, editions).values({name: bindparam(name) for name in names})
+    same = {"issue_id": editions.c.issue_id}
+    return Prepared(
+        new.on_conflict_do_update(index_elements=["issue_id", "digest"], set_=same).returning(editions.c.id)
     )
-    ids = {row.digest: int(row.id) for row in found}
-    return [ids[row["digest"]] for row in rows]
 
 
 def read_edition(conn: Connection, edition_id: int) -> Row[Any]:
@@ -280,6 +294,10 @@ def list_preparing(conn: Connection) -> list[int]:
 def insert_page(conn: Connection, rows: Sequence[Mapping[str, Any]], new_batches: Iterable[Mapping[str, Any]]) -> None:
     """Write a page of deliveries and the batches over it; a row names its batch by the batch's index in `batch_id`."""
     ids = [conn.execute(batches.insert().values(batch).returning(batches.c.id)).scalar_one() for batch in new_batches]
-    placed = [{**row, "batch_id": None if row["batch_id"] is None else ids[row["batch_id"]]} for row in rows]
-    if placed:
-        conn.execute(deliveries.insert(), placed)
+    placed = ({**row, "batch_id": None if row["batch_id"] is None else ids[row["batch_id"]]} for row in rows)
+    _INSERT.run_many(conn, placed)
+
+
+_INSERT = Prepared(
+    deliveries.insert().values({name: bindparam(name) for name in DELIVERY_COLUMNS} | {"attempts": literal_column("0")})
+)

@@ -102,7 +102,9 @@ def read_audience(conn: Connection, *, after: int, until: int | None, timezone: 
     )
     if until is not None:
         query = query.where(subscribers.c.id <= until)
-    return [Reader(**row._mapping) for row in conn.execute(query)]
+    result = conn.execute(query)
+    names = tuple(result.keys())
+    return [Reader(**dict(zip(names, row, strict=True))) for row in result]
 
 
 def advance_windows(
