@@ -21,6 +21,9 @@ from newsletter.transport.smtp import (
     open_connection,
 )
 
+QUICK_SECONDS = 1.0
+"""A connection that fails sooner is tried again at once, a few times; a slow failure is enough by itself."""
+
 CLOSING = 421
 """The reply of a relay that ends the connection (RFC 5321 3.8)."""
 
@@ -34,7 +37,7 @@ class Member:
     backoff: Backoff
     open: int = 0
     dialing: int = 0
-    most: int | None = None
+    most: int | None = None  # fewer than its settings say, where it refused more
     answered: bool = False
     refused: bool = False
     takes_smtputf8: bool | None = None
@@ -90,6 +93,7 @@ class RelayPool:
 
     async def dial(self, member: Member, now: datetime) -> Connection | None:
         """Open a connection, counted as dialing before; None where that fails, which is then known of the relay."""
+        began_at = asyncio.get_running_loop().time()
         try:
             connection = await open_connection(member.relay)
         except RelayRefusedError as error:
@@ -99,7 +103,10 @@ class RelayPool:
         except RelayUnreachableError as error:
             if member.open:  # it allows fewer connections than we want, and works on through those that it took
                 member.most = member.open
-            else:
+                return None
+            member.lost_in_a_row += 1
+            took = asyncio.get_running_loop().time() - began_at
+            if took > QUICK_SECONDS or member.lost_in_a_row >= TROUBLES_IN_A_ROW:
                 self._shut(member, now, str(error))
             return None
         finally:
@@ -127,8 +134,12 @@ class RelayPool:
             return
         member.lost_in_a_row = 0
         member.taken += 1
-        if member.backoff.step and member.taken >= RECOVERY_MAILS:
-            member.backoff, member.taken, member.changed = recover(member.backoff), 0, True
+        if member.taken >= RECOVERY_MAILS:
+            member.taken = 0
+            if member.most is not None:
+                member.most += 1
+            if member.backoff.step:
+                member.backoff, member.changed = recover(member.backoff), True
 
     async def wait_turn(self, member: Member, stop: asyncio.Event) -> None:
         """Keep to the relay's rate: wait until its next mail may go, or until `stop`."""

@@ -32,6 +32,11 @@ class Gate:
     taken: int = 0
     offer: int = 0
 
+    def is_forgettable(self, now: float) -> bool:
+        """Whether a new gate would be just like it: a list has more domains than there is room for."""
+        idle = not self.waiting and not self.in_flight and self.free_at <= now
+        return idle and self.backoff is HEALTHY and not self.troubles_in_a_row
+
 
 class Waiting:
     """`most` is how many mails may be on the wire at all; `clock` counts seconds, for the rates."""
@@ -105,6 +110,8 @@ class Waiting:
         gate = self.gate_of(claimed)
         gate.in_flight -= 1
         self._offer(gate)
+        if gate.is_forgettable(self._clock()):
+            del self._gates[gate.name, gate.needs_smtputf8]
 
     def empty(self, gate: Gate) -> list[Claimed]:
         """Hand back everything that waits behind a gate."""
