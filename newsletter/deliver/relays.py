@@ -143,8 +143,6 @@ class RelayPool:
 
     async def wait_turn(self, member: Member, stop: asyncio.Event) -> None:
         """Keep to the relay's rate: wait until its next mail may go, or until `stop`."""
-        if not member.relay.rate:
-            return
         now = asyncio.get_running_loop().time()
         at = max(member.free_at, now)
         member.free_at = at + 1 / member.relay.rate

@@ -73,7 +73,6 @@ class Sender:
         most = mails_per_connection(self.member.relay.host)
         try:
             while connection.is_open and connection.mails_sent < most and not self.member.is_shut(self.tools.clock()):
-                await self.pool.wait_turn(self.member, self.tools.stop)
                 claimed = self.crew.take_at_once(smtputf8=connection.takes_smtputf8)
                 if claimed is None:
                     await self.write_down()
@@ -81,7 +80,11 @@ class Sender:
                 if claimed is None:
                     break
                 try:
-                    await self._send_next(connection, claimed)
+                    if self.member.relay.rate:
+                        await self.write_down()
+                        await self.pool.wait_turn(self.member, self.tools.stop)
+                    if not self.tools.stop.is_set():
+                        await self._send_next(connection, claimed)
                 finally:
                     self.crew.give_back(claimed)
         finally:
