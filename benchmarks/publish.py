@@ -1,6 +1,7 @@
 """Importing readers and publishing to them: the time a reader takes, and how it grows with their number.
 
-Twenty topics, each reader with one to six of them: most editions have a few readers only, as on a real list.
+Twenty topics, each reader with one to six of them: most editions have a few readers only, as on a real list. Sizes may
+be named: `python benchmarks/publish.py 10000 1000000`.
 """
 
 import random
@@ -8,8 +9,12 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+
+from sqlalchemy import Connection
 
 from newsletter.core.mails.parts import Sender
 from newsletter.core.mails.render import Renderer
@@ -17,13 +22,26 @@ from newsletter.core.model import Block, BlockKind, Brief, Span, Story, Topic
 from newsletter.core.topics.matcher import TopicMatcher
 from newsletter.publish import Publisher
 from newsletter.sources.resources import load_templates
-from newsletter.store.database import open_database
+from newsletter.store.database import Database, open_database
 from newsletter.transfer import import_file
 
-SIZES = (2_000, 20_000)
+SIZES = tuple(map(int, sys.argv[1:])) or (2_000, 20_000)
 TOPICS = {f"t{number}": Topic(id=f"t{number}", name=f"Topic {number}") for number in range(20)}
 SENDER = Sender(name="N", from_name="N", from_address="n@example.org", base_url="https://example.org", key_id="00")
 NOW = datetime(2026, 1, 5, 7, 0, tzinfo=UTC)
+
+
+class TimedDatabase(Database):
+    """One that remembers how long its longest write transaction took, in seconds."""
+
+    longest = 0.0
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with super().write() as conn:
+            began = time.perf_counter()
+            yield conn
+        TimedDatabase.longest = max(TimedDatabase.longest, time.perf_counter() - began)
 
 
 def write_list(path: Path, count: int) -> None:
@@ -32,6 +50,11 @@ def write_list(path: Path, count: int) -> None:
     rows = (";".join(chosen.sample(list(TOPICS), chosen.randint(1, 6))) for _ in range(count))
     lines = (f"reader{number}@example.org,{topics}\n" for number, topics in enumerate(rows))
     path.write_text("email,topics\n" + "".join(lines), encoding="utf-8")
+
+
+def peak_memory() -> int:
+    """Of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def make_brief() -> Brief:
@@ -52,6 +75,8 @@ def measure(folder: Path, count: int) -> tuple[float, float, int]:
     began = time.perf_counter()
     import_file(database, folder / f"{count}.csv", topics=TOPICS, languages=("en",), now=NOW)
     imported = time.perf_counter()
+    sys.stdout.write(f"peak memory of importing {count:,}: {peak_memory()} MB\n")
+    database.__class__ = TimedDatabase
     publisher = Publisher(
         database=database,
         catalogue=TOPICS,
@@ -83,8 +108,8 @@ def main() -> None:
         f"a reader at {SIZES[-1]:,} against {SIZES[0]:,}: "
         f"import {last_import / first_import:.2f}, publish {last_publish / first_publish:.2f}\n"
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    sys.stdout.write(f"peak memory {peak} MB\n")
+    longest = TimedDatabase.longest * 1000
+    sys.stdout.write(f"peak memory {peak_memory()} MB, the longest write transaction of publishing {longest:.0f} ms\n")
 
 
 if __name__ == "__main__":

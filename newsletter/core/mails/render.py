@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -60,6 +61,9 @@ class StorySource:
     day: date
 
 
+STORIES_IN_MEMORY = 1_000
+
+
 class Renderer:
     """Compiles with one set of templates; the same input gives the same bytes."""
 
@@ -68,6 +72,7 @@ class Renderer:
         self._templates = templates
         self._engine = TemplateEngine(templates)
         self._chromes = load_chrome(templates)
+        self._compile = lru_cache(maxsize=STORIES_IN_MEMORY)(self._compile_story)
 
     def compile_frame(self, sender: Sender, *, issue: int | None, title: str, date: date, language: str) -> Frame:
         """Compile what stands around the stories. `issue` is None in a preview.
@@ -112,7 +117,13 @@ class Renderer:
         )
 
     def compile_story(self, story: Story, topics: Sequence[str], *, day: date, language: str) -> StoryParts:
-        """Compile a story. `topics` are names. TemplateError when a template fails."""
+        """Compile a story. `topics` are names. TemplateError when a template fails.
+
+        Publishing compiles all before it writes; what it compiled is kept, so that the ledger is not held meanwhile.
+        """
+        return self._compile(story, tuple(topics), day, language)
+
+    def _compile_story(self, story: Story, topics: tuple[str, ...], day: date, language: str) -> StoryParts:
         chrome = choose_chrome(self._chromes, language)
         view = view_story(story, topics, chrome)
         fitted = self._fit_view(view, chrome)
