@@ -11,6 +11,7 @@ from newsletter.core.policy import (
     BLAME_LIMIT,
     BLAME_WINDOW_REPLIES,
     LANES,
+    MAILS_A_CONNECTION,
     Cause,
     Reply,
     Stage,
@@ -20,6 +21,7 @@ from newsletter.core.policy import (
     judge_reply,
     judge_unsendable,
     lane_of,
+    mails_per_connection,
     must_pause,
     must_suppress,
     next_delay,
@@ -352,6 +354,26 @@ def test_great_providers_share_a_lane(domain: str, lane: str) -> None:
 
 def test_a_lane_is_named_after_a_domain_of_its_own() -> None:
     assert [lane_of(f"a@{lane}") for lane in LANES] == list(LANES)
+
+
+@pytest.mark.parametrize(
+    ("host", "mails"),
+    [
+        ("smtp-relay.gmail.com", 50),
+        ("ASPMX.L.Google.com.", 50),
+        ("smtp.office365.com", 50),
+        ("smtp.mail.yahoo.com", 20),
+        ("mx.yahoodns.net", 20),
+        ("gmail.com", 50),
+        ("notgmail.com", MAILS_A_CONNECTION),
+        ("gmail.com.example", MAILS_A_CONNECTION),
+        ("localhost", MAILS_A_CONNECTION),
+        ("127.0.0.1", MAILS_A_CONNECTION),
+        ("", MAILS_A_CONNECTION),
+    ],
+)
+def test_a_connection_to_a_great_providers_relay_takes_fewer_mails(host: str, mails: int) -> None:
+    assert mails_per_connection(host) == mails
 
 
 @given(st.integers(100, 999), st.text(max_size=200), st.sampled_from(Stage))
