@@ -15,7 +15,7 @@ from newsletter.store.outbox import Claimed
 
 LOW_WATER = 500
 READ_AHEAD = 10_000
-"""So many deliveries are in memory at most, where those of slow domains pile up."""
+"""So many deliveries are in memory at most, where those of a few domains pile up."""
 
 
 @dataclass(kw_only=True)
@@ -33,8 +33,9 @@ class Claims:
 
     def wants_more(self, idle: int) -> bool:
         """Whether to ask for more, while so many connections have nothing to do."""
-        room = READ_AHEAD if idle else LOW_WATER
-        return not self.exhausted and len(self.waiting) < room
+        if self.exhausted or len(self.waiting) >= READ_AHEAD:
+            return False
+        return idle > 0 or self.waiting.count_varied() < LOW_WATER
 
     def look_again(self) -> None:
         """Something has come back that is due at once."""
@@ -45,14 +46,21 @@ class Claims:
         if anew:
             self._read_up_to.clear()
         while True:
-            found, free = await self.writer.run(self._claim)
-            if free or not found:
+            found, taken = await self.writer.run(self._claim)
+            if taken or not found:
                 break
-        self.exhausted = not free
-        self.waiting.add(free)
+        self.exhausted = not taken
 
-    def _claim(self, conn: Connection) -> tuple[bool, list[Claimed]]:
-        """Claim some; whether there was anything, and those of it that need not wait for their domain."""
+    def _claim(self, conn: Connection) -> tuple[bool, int]:
+        """Claim some; whether there was anything, and how much of it need not wait for its domain.
+
+        That is in hand at once: while the commit is awaited its domain may be shut, and what waits for it sent away.
+        """
+        found, free = self._find(conn)
+        self.waiting.add(free)
+        return found, len(free)
+
+    def _find(self, conn: Connection) -> tuple[bool, list[Claimed]]:
         if upkeep.is_paused(conn):
             return False, []
         if self.only is not None:

@@ -6,36 +6,42 @@ through no more at a time, and no faster, than its limits say. Does no I/O.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 from newsletter.core.throttle import HEALTHY, Backoff, Limit, count_connections
 from newsletter.store.outbox import Claimed
 
+FEW_OFFERS = 100
+"""So many offers that count no more may lie in the line, and as many as there are gates."""
+
 
 @dataclass(eq=False)
 class Gate:
     """A domain, or all domains of a great provider: what waits, how many mails are on the wire, and how it does.
 
-    `needs_smtputf8`: of that domain, the addresses that only a relay with SMTPUTF8 can be given.
+    `plain` and `smtputf8` wait: the latter are the addresses that only a relay with SMTPUTF8 can be given.
     """
 
     name: str
-    needs_smtputf8: bool
     limit: Limit
     backoff: Backoff
-    waiting: deque[Claimed] = field(default_factory=deque)
+    plain: deque[Claimed] = field(default_factory=deque)
+    smtputf8: deque[Claimed] = field(default_factory=deque)
     in_flight: int = 0
     free_at: float = 0.0
     troubles_in_a_row: int = 0
     taken: int = 0
     offer: int = 0
 
-    def is_forgettable(self, now: float) -> bool:
-        """Whether a new gate would be just like it: a list has more domains than there is room for."""
-        idle = not self.waiting and not self.in_flight and self.free_at <= now
-        return idle and self.backoff is HEALTHY and not self.troubles_in_a_row
+    def __len__(self) -> int:
+        return len(self.plain) + len(self.smtputf8)
+
+    def is_forgettable(self) -> bool:
+        """Whether nothing is lost when it is made anew, as there are many domains with few readers."""
+        busy = self.plain or self.smtputf8 or self.in_flight or self.troubles_in_a_row or self.limit.rate
+        return not busy and self.backoff is HEALTHY
 
 
 class Waiting:
@@ -53,11 +59,11 @@ class Waiting:
         self._limits = limits
         self._backoffs = backoffs
         self._clock = clock
-        self._gates: dict[tuple[str, bool], Gate] = {}
+        self._gates: dict[str, Gate] = {}
         self._offers: list[tuple[int, int, Gate]] = []
         self._paced: list[tuple[float, int, Gate]] = []
         self._numbers = count(1)
-        self._count = 0
+        self._count = self._varied = 0
 
     def __len__(self) -> int:
         return self._count
@@ -67,23 +73,24 @@ class Waiting:
 
         A domain has one of its own, unless it belongs to a great provider and its limits are the provider's.
         """
-        local, _, domain = claimed.email.rpartition("@")
+        domain = claimed.email.rpartition("@")[2]
         name = claimed.lane or domain
         if claimed.lane and domain in self._limits and self._limits[domain] != self._limits.get(claimed.lane):
             name = domain
-        key = (name, not local.isascii())
-        if key not in self._gates:
+        if name not in self._gates:
             limit, backoff = self._limits.get(name, Limit()), self._backoffs.get(name, HEALTHY)
-            self._gates[key] = Gate(name=name, needs_smtputf8=key[1], limit=limit, backoff=backoff)
-        return self._gates[key]
+            self._gates[name] = Gate(name=name, limit=limit, backoff=backoff)
+        return self._gates[name]
 
     def add(self, rows: Iterable[Claimed]) -> None:
         """Take deliveries into hand, behind those that wait already."""
         for claimed in rows:
             gate = self.gate_of(claimed)
-            gate.waiting.append(claimed)
+            needs_smtputf8 = not claimed.email.rpartition("@")[0].isascii()
+            (gate.smtputf8 if needs_smtputf8 else gate.plain).append(claimed)
             self._count += 1
-            if len(gate.waiting) == 1:
+            self._varied += len(gate) <= self._most
+            if len(gate) == 1:
                 self._offer(gate)
 
     def take(self, *, smtputf8: bool) -> Claimed | None:
@@ -91,11 +98,12 @@ class Waiting:
         left_out = []
         taken = None
         while (gate := self._next_open()) is not None:
-            if gate.needs_smtputf8 and not smtputf8:
+            if not gate.plain and not smtputf8:
                 left_out.append(gate)
                 continue
-            taken = gate.waiting.popleft()
+            taken = (gate.smtputf8 if smtputf8 and gate.smtputf8 else gate.plain).popleft()
             self._count -= 1
+            self._varied -= len(gate) < self._most
             gate.in_flight += 1
             if gate.limit.rate:
                 gate.free_at = max(gate.free_at, self._clock()) + 1 / gate.limit.rate
@@ -109,29 +117,37 @@ class Waiting:
         """A delivery that was taken is off the wire, or was not put there."""
         gate = self.gate_of(claimed)
         gate.in_flight -= 1
+        if gate.is_forgettable() and gate.name not in self._backoffs:
+            del self._gates[gate.name]
         self._offer(gate)
-        if gate.is_forgettable(self._clock()):
-            del self._gates[gate.name, gate.needs_smtputf8]
 
     def empty(self, gate: Gate) -> list[Claimed]:
         """Hand back everything that waits behind a gate."""
-        rows = list(gate.waiting)
-        gate.waiting.clear()
+        rows = [*gate.plain, *gate.smtputf8]
+        gate.plain.clear()
+        gate.smtputf8.clear()
         self._count -= len(rows)
+        self._varied -= min(len(rows), self._most)
         return rows
+
+    def count_varied(self) -> int:
+        """How many wait, of each domain no more than could be on the wire at once: what keeps a slow one company."""
+        return self._varied
 
     def count_ready(self, most: int, *, smtputf8: bool = True) -> int:
         """How many of the deliveries could be taken at once, `most` at the most."""
         ready = 0
         for gate in self._gates.values():
-            if gate.waiting and gate.free_at <= self._clock() and (smtputf8 or not gate.needs_smtputf8):
-                ready += max(0, min(len(gate.waiting), self._width(gate) - gate.in_flight))
+            count = len(gate) if smtputf8 else len(gate.plain)
+            if count and gate.free_at <= self._clock():
+                ready += max(0, min(count, self._width(gate) - gate.in_flight))
                 if ready >= most:
                     return most
         return ready
 
     def next_free_at(self) -> float | None:
-        """When, by the clock, the first gate opens that is only kept by its rate."""
+        """When, by the clock, the first gate opens that is kept by its rate; those that have opened do not count."""
+        self._offer_due()
         return self._paced[0][0] if self._paced else None
 
     def _width(self, gate: Gate) -> int:
@@ -140,16 +156,18 @@ class Waiting:
 
     def _offer(self, gate: Gate) -> None:
         """Put a gate in line by the mails that it has on the wire; an older offer of it does not count any more."""
-        if gate.waiting:
+        if gate:
             gate.offer = next(self._numbers)
             heapq.heappush(self._offers, (gate.in_flight, gate.offer, gate))
+        if len(self._offers) > FEW_OFFERS + 2 * len(self._gates):
+            self._offers = [offered for offered in self._offers if offered[1] == offered[2].offer and offered[2]]
+            heapq.heapify(self._offers)
 
     def _next_open(self) -> Gate | None:
-        for gate in self._due_gates():
-            self._offer(gate)
+        self._offer_due()
         while self._offers:
             _, offer, gate = heapq.heappop(self._offers)
-            if offer != gate.offer or not gate.waiting or gate.in_flight >= self._width(gate):
+            if offer != gate.offer or not gate or gate.in_flight >= self._width(gate):
                 continue  # a full gate is offered again when a mail of it is off the wire
             if gate.free_at > self._clock():
                 heapq.heappush(self._paced, (gate.free_at, offer, gate))
@@ -157,6 +175,6 @@ class Waiting:
             return gate
         return None
 
-    def _due_gates(self) -> Iterator[Gate]:
+    def _offer_due(self) -> None:
         while self._paced and self._paced[0][0] <= self._clock():
-            yield heapq.heappop(self._paced)[2]
+            self._offer(heapq.heappop(self._paced)[2])
