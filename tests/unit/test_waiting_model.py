@@ -80,9 +80,13 @@ class WaitingModel(RuleBasedStateMachine):
             self.free_at = self.clock.seconds + 0.25
 
     @precondition(lambda self: self.on_the_wire)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), step=st.none() | st.integers(0, 3))
+    def answer(self, data: st.DataObject, step: int | None) -> None:
+        """A mail is off the wire; its reply may have backed its domain off, or let it recover."""
         row = data.draw(st.sampled_from(self.on_the_wire))
+        if step is not None:
+            backoff = Backoff(step=step) if step else HEALTHY
+            self.backoffs[gate_name(row)] = self.waiting.gate_of(row).backoff = backoff
         self.on_the_wire.remove(row)
         self.waiting.release(row)
 
@@ -92,14 +96,6 @@ class WaitingModel(RuleBasedStateMachine):
         assert {row.key for row in emptied} == {row.key for row in self.queued if gate_name(row) == GATES[domain]}
         assert len(emptied) == len({row.key for row in emptied})
         self.queued = [row for row in self.queued if row not in emptied]
-
-    @precondition(lambda self: self.on_the_wire)
-    @rule(data=st.data(), step=st.integers(0, 3))
-    def back_off(self, data: st.DataObject, step: int) -> None:
-        """As a reply does it, whose mail is still on the wire."""
-        row = data.draw(st.sampled_from(self.on_the_wire))
-        backoff = Backoff(step=step) if step else HEALTHY
-        self.backoffs[gate_name(row)] = self.waiting.gate_of(row).backoff = backoff
 
     @rule(seconds=st.sampled_from([0.1, 0.25, 3.0]))
     def pass_time(self, seconds: float) -> None:
