@@ -10,6 +10,7 @@ from datetime import datetime
 from newsletter.core.errors import NewsletterError
 from newsletter.core.policy import IDLE_SECONDS
 from newsletter.deliver.claims import Claims
+from newsletter.deliver.ledger_writer import Step
 from newsletter.deliver.relays import Member, RelayPool
 from newsletter.deliver.sender import Sender, Tools
 from newsletter.deliver.waiting import Waiting
@@ -24,7 +25,7 @@ LOOK_AGAIN_SECONDS = 1.0
 class Idler:
     """A connection that waits for work."""
 
-    smtputf8: bool
+    takes_smtputf8: bool
     work: "asyncio.Future[Claimed | None]"
 
 
@@ -60,11 +61,10 @@ class Crew:
 
     async def take(self, connection: Connection) -> Claimed | None:
         """A delivery for a connection, which waits for one; None when it is to end."""
-        smtputf8 = connection.takes_smtputf8 or not self.pool.may_have_smtputf8(self.clock())
-        claimed = self.take_at_once(smtputf8=smtputf8)
+        claimed = self.take_at_once(smtputf8=self._may_take_smtputf8(connection.takes_smtputf8))
         if claimed is not None or self._over or self.stop.is_set():
             return claimed
-        idler = Idler(smtputf8, asyncio.get_running_loop().create_future())
+        idler = Idler(connection.takes_smtputf8, asyncio.get_running_loop().create_future())
         self._idlers.append(idler)
         self._changed.set()
         try:
@@ -79,6 +79,10 @@ class Crew:
         claimed = None if self.stop.is_set() else self.waiting.take(smtputf8=smtputf8)
         self._busy += claimed is not None
         return claimed
+
+    def _may_take_smtputf8(self, takes_smtputf8: bool) -> bool:
+        """Whether a connection is given addresses that are not ASCII; any is, where no relay to be had takes them."""
+        return takes_smtputf8 or not self.pool.may_have_smtputf8(self.clock())
 
     def give_back(self, claimed: Claimed) -> None:
         """The delivery is off the wire, or never was on it."""
@@ -97,6 +101,7 @@ class Crew:
             if self.claims.wants_more(len(self._idlers)):
                 await self.claims.refill()
             if not self.waiting and not self._busy:
+                await self.tools.writer.step(Step())  # what was given back may not be written down yet
                 await self.claims.refill(anew=True)
                 if not self.waiting:
                     return
@@ -119,7 +124,7 @@ class Crew:
 
     def _feed_idlers(self) -> None:
         for idler in list(self._idlers):
-            claimed = self.take_at_once(smtputf8=idler.smtputf8)
+            claimed = self.take_at_once(smtputf8=self._may_take_smtputf8(idler.takes_smtputf8))
             if claimed is not None:
                 self._idlers.remove(idler)
                 idler.work.set_result(claimed)

@@ -6,7 +6,6 @@ until it has answered, one connection at a time tries it.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,6 +22,9 @@ from newsletter.transport.smtp import (
 
 QUICK_SECONDS = 1.0
 """A connection that fails sooner is tried again at once, a few times; a slow failure is enough by itself."""
+
+SHORTEST_SHUT = timedelta(seconds=1)
+"""A relay in trouble is left alone so long at least, whatever RETRY_DELAYS say: else it would be dialed without end."""
 
 CLOSING = 421
 """The reply of a relay that ends the connection (RFC 5321 3.8)."""
@@ -75,7 +77,7 @@ class RelayPool:
     def choose(self, now: datetime, *, smtputf8: bool = False) -> Member | None:
         """The relay for one more connection, the one furthest below its share; None where none may have one."""
         free = [m for m in self.members if not m.is_shut(now) and m.open + m.dialing < self._allow(m, now)]
-        if smtputf8:
+        if smtputf8 and self.may_have_smtputf8(now):  # else any may have it, and it is refused here
             free = [m for m in free if m.takes_smtputf8 is not False]
         return min(free, key=lambda m: (m.open + m.dialing + 1) / m.relay.weight, default=None)
 
@@ -123,14 +125,14 @@ class RelayPool:
             member.lost_in_a_row += 1
         member.refused = member.refused or stop
         if stop or member.lost_in_a_row >= TROUBLES_IN_A_ROW:
-            self._shut(member, now, f"relay {member.relay.name}: {attempted.reply.text}")
+            self._shut(member, now, _quote(member, attempted))
 
     def note_answered(self, member: Member, now: datetime, attempted: Attempted) -> None:
         """The relay answered a mail. A relay that says 421 to one MAIL after another is left alone like a lost one."""
         if attempted.stage is Stage.MAIL and attempted.reply.code == CLOSING:
             member.lost_in_a_row += 1
             if member.lost_in_a_row >= TROUBLES_IN_A_ROW:
-                self._shut(member, now, f"relay {member.relay.name}: {attempted.reply.code} {attempted.reply.text}")
+                self._shut(member, now, _quote(member, attempted))
             return
         member.lost_in_a_row = 0
         member.taken += 1
@@ -141,15 +143,14 @@ class RelayPool:
             if member.backoff.step:
                 member.backoff, member.changed = recover(member.backoff), True
 
-    async def wait_turn(self, member: Member, stop: asyncio.Event) -> None:
-        """Keep to the relay's rate: wait until its next mail may go, or until `stop`."""
+    def book_turn(self, member: Member) -> float:
+        """How many seconds to wait until a relay may be given the next mail; that one's turn is then taken."""
+        if not member.relay.rate:
+            return 0.0
         now = asyncio.get_running_loop().time()
         at = max(member.free_at, now)
         member.free_at = at + 1 / member.relay.rate
-        if at > now:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(at - now):
-                    await stop.wait()
+        return at - now
 
     def take_changes(self) -> Iterator[tuple[str, Backoff]]:
         """The relays whose health has changed since this was last asked, by name."""
@@ -169,5 +170,14 @@ class RelayPool:
         return count_connections(most, member.backoff.step)
 
     def _shut(self, member: Member, now: datetime, reason: str) -> None:
-        member.backoff = back_off(member.backoff, now, self._delays, reason=reason)
+        """Leave a relay alone; until it has answered again, one connection at a time tries it."""
+        if member.backoff.is_shut(now):  # several connections met the same trouble: it is one step up, not one each
+            return
+        member.backoff = back_off(member.backoff, now, self._delays, reason=reason, asked=SHORTEST_SHUT)
+        member.answered, member.most = False, None
         member.taken, member.changed = 0, True
+
+
+def _quote(member: Member, attempted: Attempted) -> str:
+    code = f"{attempted.reply.code} " if attempted.reply.code else ""
+    return f"relay {member.relay.name}: {code}{attempted.reply.text}"

@@ -5,6 +5,7 @@ The outcome of the last mail is committed together with the start of the next, a
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -80,10 +81,7 @@ class Sender:
                 if claimed is None:
                     break
                 try:
-                    if self.member.relay.rate:
-                        await self.write_down()
-                        await self.pool.wait_turn(self.member, self.tools.stop)
-                    if not self.tools.stop.is_set():
+                    if await self._wait_turn():
                         await self._send_next(connection, claimed)
                 finally:
                     self.crew.give_back(claimed)
@@ -99,6 +97,16 @@ class Sender:
         if step:
             await self.tools.writer.step(step)
             self.tools.observe()
+
+    async def _wait_turn(self) -> bool:
+        """Keep to the relay's rate, with everything written down meanwhile; whether to go on."""
+        seconds = self.pool.book_turn(self.member)
+        if seconds:
+            await self.write_down()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.tools.stop.wait()
+        return not self.tools.stop.is_set()
 
     async def _send_next(self, connection: Connection, claimed: Claimed) -> None:
         last, self.last = self.last, Step()
