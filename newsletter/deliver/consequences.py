@@ -73,8 +73,10 @@ class Consequences:
             gate.troubles_in_a_row += 1
         if verdict.cause is Cause.RATE or gate.troubles_in_a_row >= TROUBLES_IN_A_ROW:
             now, said = self.clock(), f"{attempted.reply.code} {attempted.reply.text}"
-            backoff = back_off(gate.backoff, now, self.delays, reason=said, asked=verdict.retry_after)
             gate.troubles_in_a_row = 0
+            if gate.backoff.is_shut(now):  # mails that were on the wire together: one step up, not one each
+                return
+            backoff = back_off(gate.backoff, now, self.delays, reason=said, asked=verdict.retry_after)
             yield self._set_backoff(gate, backoff)
             rows = self.waiting.empty(gate)
             yield lambda conn: self.writer.defer(conn, rows, backoff.until_at or now)

@@ -252,7 +252,7 @@ def release_deliveries(conn: Connection, rows: Iterable[tuple[Key, int]], due_at
 
 
 def defer_unstarted(conn: Connection, keys: Iterable[Key], due_at: datetime) -> None:
-    """Let deliveries that were claimed and not started wait until `due_at`; nothing is counted against them."""
+    """Let deliveries that are queued wait until `due_at` at least; nothing is counted against them."""
     due = to_microseconds(due_at)
     _WAIT.run_many(conn, [{"i": issue, "s": subscriber, "due": due} for issue, subscriber in keys])
 
@@ -296,7 +296,11 @@ _MOVE = Prepared(
 )
 _WAIT = Prepared(
     update(deliveries)
-    .where(*_ONE, deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
-    .values(due_at=bindparam("due"))
+    .where(
+        *_ONE,
+        deliveries.c.state == DeliveryState.QUEUED,
+        or_(deliveries.c.due_at.is_(None), deliveries.c.due_at < bindparam("due", type_=deliveries.c.due_at.type)),
+    )
+    .values(due_at=bindparam("due", type_=deliveries.c.due_at.type))
 )
 _LOG = Prepared(attempts.insert())
