@@ -20,9 +20,6 @@ from newsletter.transport.smtp import (
     open_connection,
 )
 
-QUICK_SECONDS = 1.0
-"""A connection that fails sooner is tried again at once, a few times; a slow failure is enough by itself."""
-
 SHORTEST_SHUT = timedelta(seconds=1)
 """A relay in trouble is left alone so long at least, whatever RETRY_DELAYS say: else it would be dialed without end."""
 
@@ -95,7 +92,6 @@ class RelayPool:
 
     async def dial(self, member: Member, now: datetime) -> Connection | None:
         """Open a connection, counted as dialing before; None where that fails, which is then known of the relay."""
-        began_at = asyncio.get_running_loop().time()
         try:
             connection = await open_connection(member.relay)
         except RelayRefusedError as error:
@@ -105,10 +101,7 @@ class RelayPool:
         except RelayUnreachableError as error:
             if member.open:  # it allows fewer connections than we want, and works on through those that it took
                 member.most = member.open
-                return None
-            member.lost_in_a_row += 1
-            took = asyncio.get_running_loop().time() - began_at
-            if took > QUICK_SECONDS or member.lost_in_a_row >= TROUBLES_IN_A_ROW:
+            else:
                 self._shut(member, now, str(error))
             return None
         finally:
