@@ -6,6 +6,7 @@ There is no deliberate delay: it commits whenever it is free.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -82,7 +83,10 @@ class LedgerWriter:
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
-            started = await done
+            while not done.done():
+                with suppress(asyncio.CancelledError):  # cancelled again: it is under way all the same
+                    await asyncio.wait([done])
+            started = done.result()
             if started is not None and step.start is not None:
                 await self.step(Step(released=(step.start.key, started.attempts)))
             raise

@@ -51,7 +51,8 @@ class Writing:
                     result = apply(self._conn)
                     await _finish(asyncio.get_running_loop().run_in_executor(self._executor, transaction.commit))
                 except BaseException:
-                    transaction.rollback()
+                    if self._conn.in_transaction():  # cancelled, it may have been committed all the same
+                        transaction.rollback()
                     raise
             return result
 
@@ -64,8 +65,12 @@ class Writing:
 
 async def _finish(commit: "asyncio.Future[None]") -> None:
     """Wait for a commit; who is cancelled meanwhile waits for it all the same, since it cannot be called back."""
-    try:
-        await asyncio.shield(commit)
-    except asyncio.CancelledError:
-        await asyncio.wait([commit])
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not commit.done():
+        try:
+            await asyncio.wait([commit])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    commit.result()
+    if cancelled is not None:
+        raise cancelled
