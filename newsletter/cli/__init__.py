@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import books, briefs, delivery, issues, people, setup
+from newsletter.cli import books, briefs, delivery, health, issues, people, setup
 from newsletter.core.errors import NewsletterError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.add_typer(briefs.render_app)
 app.add_typer(delivery.app)
 app.add_typer(books.app)
 app.add_typer(issues.app, name="issues")
+app.add_typer(health.app)
 app.add_typer(setup.db_app, name="db")
 
 ERROR, INTERRUPTED = 1, 3

@@ -79,6 +79,7 @@ def publish(database: Database, *, now: datetime = NOW, name: str = "monday", si
                 "batch_id": 0,
                 "lane": "",
                 "state": DeliveryState.QUEUED,
+                "reason": None,
                 "since_issue_id": since,
             }
             for reader in readers
