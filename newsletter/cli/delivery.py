@@ -92,8 +92,10 @@ def run_delivery(
     line = ProgressLine("mails", quiet=quiet, clock=time.monotonic)
 
     def observe(progress: "Progress") -> None:
-        if not line.is_due():
-            return
+        if line.is_due():
+            show(progress)
+
+    def show(progress: "Progress") -> None:
         detail = ", ".join(f"{count} {outcome}" for outcome, count in progress.outcomes.items())
         line.update(sum(progress.outcomes.values()), progress.owed, detail)
 
@@ -116,6 +118,7 @@ def run_delivery(
         except asyncio.CancelledError:
             return delivery.progress
         finally:
+            show(delivery.progress)
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 

@@ -95,8 +95,8 @@ class ProgressLine:
         return not self._quiet and self._clock() - self._last >= self._pause
 
     def update(self, done: int, total: int, detail: str) -> None:
-        """Show that `done` of `total` are done, if it is time for that."""
-        if not self.is_due():
+        """Show that `done` of `total` are done; a line, only if it is time for another."""
+        if self._quiet or not (self._on_terminal or self.is_due()):
             return
         self._last = self._clock()
         if self._on_terminal:

@@ -47,6 +47,7 @@ SCRIPT = {
     "issues settle": "1 --as resend",
     "deliver": "",
     "issues list": "",
+    "status": "",
     "audit": "",
     "log": "",
     "explain": "--email ada@example.org",
