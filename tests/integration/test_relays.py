@@ -167,8 +167,9 @@ def test_it_comes_back_in_the_same_run_when_its_time_is_over(publisher: Publishe
             task = asyncio.create_task(crew.run())
             await stall.wait_reached()
             await wait_until(lambda: any(session.finished for session in ill.sessions))
+            await wait_until(lambda: count_stalled(good) == 4)
             clock.turn(minutes=6)
-            await wait_until(lambda: len(ill.mails) == 56)
+            await wait_until(lambda: len(ill.mails) >= 56)
             stall.release()
             return await task
 
@@ -242,7 +243,7 @@ def test_one_that_allows_fewer_connections_works_on_through_those(publisher: Pub
         async with server:
             task = asyncio.create_task(make_crew(publisher.database, [relay_to(server, connections=9)]).run())
             await stall.wait_reached()
-            await wait_until(lambda: len(server.mails) == 59)
+            await wait_until(lambda: len(server.mails) >= 59)
             stall.release()
             return await task
 
