@@ -157,8 +157,10 @@ class RelayPool:
         if not member.answered:
             return 1
         healthy = [m.relay for m in self.members if not m.is_shut(now)]
-        unit = min(relay.connections / relay.weight for relay in healthy)
-        share = max(1, round(unit * member.relay.weight))
+        share = member.relay.connections
+        if len({relay.weight for relay in healthy}) > 1:  # alike, each may have all that it takes
+            unit = min(relay.connections / relay.weight for relay in healthy)
+            share = max(1, round(unit * member.relay.weight))
         most = min(member.relay.connections, share, member.most or share)
         return count_connections(most, member.backoff.step)
 

@@ -47,7 +47,17 @@ def find_closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_connections_and_mails_are_shared_out_by_weight(publisher: Publisher) -> None:
+@pytest.mark.parametrize(
+    ("relays", "shares"),
+    [
+        ([{"connections": 9, "weight": 3}, {"connections": 9, "weight": 1}], [9, 3]),
+        ([{"connections": 9, "weight": 2}, {"connections": 3, "weight": 2}], [9, 3]),
+    ],
+    ids=["by weight", "of one weight each has all it takes"],
+)
+def test_connections_and_mails_are_shared_out_by_weight(
+    publisher: Publisher, relays: list[dict[str, int]], shares: list[int]
+) -> None:
     """Each mail stalls until all the connections that there may be are open, so the shares are exact."""
     publish(publisher, 60)
     stall = Stall()
@@ -57,15 +67,15 @@ def test_connections_and_mails_are_shared_out_by_weight(publisher: Publisher) ->
         async with AsyncExitStack() as stack:
             for server in servers:
                 await stack.enter_async_context(server)
-            relays = [relay_to(servers[0], connections=9, weight=3), relay_to(servers[1], connections=9, weight=1)]
-            task = asyncio.create_task(make_crew(publisher.database, relays).run())
+            known = [relay_to(server, **changes) for server, changes in zip(servers, relays, strict=True)]
+            task = asyncio.create_task(make_crew(publisher.database, known).run())
             await wait_until(lambda: count_stalled(*servers) == 12)
             open_at_once = [server.connections for server in servers]
             stall.release()
             await task
             return open_at_once
 
-    assert asyncio.run(run()) == [9, 3]
+    assert asyncio.run(run()) == shares
     assert_nobody_is_lost(publisher.database, *servers)
     heavy, light = (len(server.mails) for server in servers)
     assert heavy > light >= 3
