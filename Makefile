@@ -15,7 +15,7 @@ $(shell rm -f .venv/.locked)
 endif
 endif
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check bench drill lock clean
 
 help:
 	@echo 'make install   build .venv; .venv/bin/newsletter is then the command line'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test      all tests, and the coverage gate'
 	@echo 'make check     linter, format, types, import floors, lock file'
 	@echo 'make bench     the benchmarks'
+	@echo 'make drill     killed again and again before a misbehaving server: nobody lost? (DRILL=--short; --help)'
 	@echo 'make lock      pin the dependencies anew, after a change in pyproject.toml (needs uv; LOCKFLAGS=--upgrade for newer ones)'
 	@echo 'make clean     remove everything that make made'
 
@@ -55,9 +56,12 @@ check: install
 	@$(BIN)/python -m pip check
 	@! grep -nE '(https?|file):' requirements.lock || { echo 'error: requirements.lock names an address' >&2; exit 1; }
 
+drill: install
+	@$(BIN)/python benchmarks/drill.py $(DRILL)
+
 bench: install
 	@set -e; for file in benchmarks/[!_]*.py; do \
-	  if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file"; else echo 'there are no benchmarks yet'; fi; \
+	  case "$$file" in */drill.py) continue;; esac; echo "== $$file"; $(BIN)/python "$$file"; \
 	done
 
 lock:
