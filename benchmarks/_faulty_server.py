@@ -151,6 +151,8 @@ class Talk(asyncio.Protocol):
             case "EHLO":
                 offers = [*OFFERS, *(["PIPELINING"] if self.server.pipelining else [])]
                 self.answer("EHLO", "\n".join(["250 drill.example.org", *(f"250 {offer}" for offer in offers)]))
+            case "HELO":
+                self.say("250 drill.example.org")
             case "MAIL":
                 self.begin()
             case "RCPT":

@@ -240,6 +240,8 @@ def main() -> None:
         offers = "with" if plan.pipelining else "without"
         sys.stdout.write(f"policy {plan.policy}, {offers} PIPELINING, seed {plan.seed}\n")
         sys.stdout.writelines(f"  {name:<38}{count:>8,}\n" for name, count in finding.figures.items())
+        average = finding.figures["… after a kill"] / max(1, finding.figures["kills"])
+        sys.stdout.write(f"  {'duplicates a kill, on average':<38}{average:>8.1f}\n")
         sys.stdout.write(f"  {'seconds':<38}{time.monotonic() - began:>8.0f}\n")
         sys.stdout.writelines(f"  BROKEN: {sentence}\n" for sentence in finding.broken)
         sys.stdout.flush()
