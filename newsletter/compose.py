@@ -9,8 +9,6 @@ import hmac
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection
-
 from newsletter.core.dkim import split_signatures, write_signatures
 from newsletter.core.errors import StoreError
 from newsletter.core.mails.editions import Edition, assemble_edition
@@ -20,9 +18,12 @@ from newsletter.core.model import Key, name_delivery
 from newsletter.core.tokens import Purpose, Signer
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
+from newsletter.store.issues import StoredEdition
 
 MESSAGE_ID_OCTETS = 10
-EDITIONS_IN_MEMORY = 2_000
+EDITIONS_IN_MEMORY = 1_000
+FRAMES_IN_MEMORY = 32
+STORIES_IN_MEMORY = 2_000
 
 
 def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
@@ -53,40 +54,42 @@ def make_links(signer: Signer, sender: Sender, key: Key) -> Links:
     )
 
 
-def load_edition(conn: Connection, edition_id: int) -> Edition:
-    """An edition as it was compiled at publication; StoreError where it was pruned."""
-    row = issues.read_edition(conn, edition_id)
-    frame = Frame.from_bytes(issues.read_blob(conn, row.frame))
-    parts = [
-        StoryParts.from_bytes(issues.read_rendering(conn, row.issue_id, row.language, int(story)))
-        for story in row.stories.split(",")
-    ]
-    return assemble_edition(frame, parts)
-
-
 class Composer:
-    """Composes mails out of the store, editions kept in memory while they are in use."""
+    """Composes mails out of the store. What is compiled is kept in memory: most editions have few readers, of the same
+    few stories."""
 
     def __init__(self, database: Database, signer: Signer) -> None:
         self._database = database
         self._signer = signer
-        self._edition = lru_cache(maxsize=EDITIONS_IN_MEMORY)(self._load)
+        self._edition = lru_cache(maxsize=EDITIONS_IN_MEMORY)(self._join_edition)
+        self._frame = lru_cache(maxsize=FRAMES_IN_MEMORY)(self._load_frame)
+        self._story = lru_cache(maxsize=STORIES_IN_MEMORY)(self._load_story)
 
-    def _load(self, edition_id: int) -> Edition:
+    def _join_edition(self, stored: StoredEdition) -> Edition:
+        parts = [self._story(stored.issue_id, stored.language, int(story)) for story in stored.stories.split(",")]
+        return assemble_edition(self._frame(stored.frame), parts)
+
+    def _load_frame(self, sha256: bytes) -> Frame:
         with self._database.read() as conn:
-            return load_edition(conn, edition_id)
+            return Frame.from_bytes(issues.read_blob(conn, sha256))
 
-    def write_return_path(self, edition_id: int, key: Key) -> str:
+    def _load_story(self, issue_id: int, language: str, story: int) -> StoryParts:
+        with self._database.read() as conn:
+            return StoryParts.from_bytes(issues.read_rendering(conn, issue_id, language, story))
+
+    def write_return_path(self, stored: StoredEdition, key: Key) -> str:
         """Where the bounces of a delivery go: to an address that names it, where there is a domain for that."""
-        sender = self._edition(edition_id).frame.sender
+        sender = self._edition(stored).frame.sender
         if sender.bounce_domain is None:
             return sender.from_address
         issue, subscriber = key
         return f"b+{self._signer.sign(Purpose.BOUNCE, subscriber, issue)}@{sender.bounce_domain}"
 
-    def compose(self, edition_id: int, key: Key, *, email: str, name: str, topics: str, date: datetime) -> Composed:
+    def compose(
+        self, stored: StoredEdition, key: Key, *, email: str, name: str, topics: str, date: datetime
+    ) -> Composed:
         """The mail of a delivery, ready for the wire, for a person as they are given here."""
-        edition = self._edition(edition_id)
+        edition = self._edition(stored)
         sender = edition.frame.sender
         domain = sender.from_address.rpartition("@")[2]
         return compose_mail(
@@ -113,7 +116,7 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
             )
         tried = list(ledger.list_attempts(conn, issue_id=key[0], subscriber_id=key[1]))
         identities = ledger.read_dkim_identities(conn, tried[-1].dkim_id) if tried else ()
-        issue = issues.find_issue(conn, key[0])
+        stored, issue = issues.read_edition(conn, delivery.edition_id), issues.find_issue(conn, key[0])
         date, digest = (tried[-1].at, tried[-1].digest) if tried else (issue.due_at, None)
         people = list(subscribers.list_versions(conn, key[1]))
         if digest is None and tried:  # nothing proves which it was but the time
@@ -122,9 +125,7 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
         raise StoreError(f"the mail of delivery {name} cannot be made again: the person was forgotten")
     composer = Composer(database, signer)
     for person in people:
-        mail = composer.compose(
-            delivery.edition_id, key, email=person.email, name=person.name, topics=person.topics, date=date
-        )
+        mail = composer.compose(stored, key, email=person.email, name=person.name, topics=person.topics, date=date)
         body_hash = hashlib.sha256(mail.body).digest()
         signed = b""
         if identities:  # the stored signatures say it all: no key is needed

@@ -125,7 +125,7 @@ class Sender:
         try:
             mail = await tools.seal.close(self._compose(claimed, started.at), started.at)
             envelope = Envelope(
-                return_path=tools.composer.write_return_path(claimed.edition_id, claimed.key),
+                return_path=tools.composer.write_return_path(claimed.edition, claimed.key),
                 recipient=claimed.email,
                 envid=name_delivery(claimed.key),
             )
@@ -172,7 +172,7 @@ class Sender:
 
     def _compose(self, claimed: Claimed, date: datetime) -> Composed:
         return self.tools.composer.compose(
-            claimed.edition_id,
+            claimed.edition,
             claimed.key,
             email=claimed.email,
             name=claimed.name,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -33,6 +33,16 @@ DELIVERY_COLUMNS = (
     *("lane", "state", "reason", "since_issue_id"),
 )
 """What publishing says of a delivery."""
+
+
+class StoredEdition(NamedTuple):
+    """What makes an edition: the digest of its frame, and ids of issue stories, joined by commas."""
+
+    id: int
+    issue_id: int
+    language: str
+    frame: bytes
+    stories: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,9 +269,10 @@ def _intern_edition(dialect_name: str) -> Prepared:
     )
 
 
-def read_edition(conn: Connection, edition_id: int) -> Row[Any]:
-    """One edition; its `stories` are ids of issue stories, joined by commas."""
-    return conn.execute(editions.select().where(editions.c.id == edition_id)).one()
+def read_edition(conn: Connection, edition_id: int) -> StoredEdition:
+    """One edition."""
+    columns = [editions.c[name] for name in StoredEdition._fields]
+    return StoredEdition(*conn.execute(select(*columns).where(editions.c.id == edition_id)).one())
 
 
 def count_editions(conn: Connection, issue_id: int) -> int:

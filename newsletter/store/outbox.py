@@ -29,7 +29,7 @@ from sqlalchemy import (
 from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, SubscriberState
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
-from newsletter.store.issues import insert_ignoring
+from newsletter.store.issues import StoredEdition, insert_ignoring
 from newsletter.store.prepared import Prepared
 from newsletter.store.schema import (
     Instant,
@@ -37,6 +37,7 @@ from newsletter.store.schema import (
     batches,
     deliveries,
     dkim_identities,
+    editions,
     issues,
     relays,
     service,
@@ -59,6 +60,9 @@ class Claimed:
     issue_id: int
     subscriber_id: int
     edition_id: int
+    language: str
+    frame: bytes
+    stories: str
     batch_id: int
     attempts: int
     due_at: datetime
@@ -67,6 +71,11 @@ class Claimed:
     topics: str
     address_hash: bytes
     lane: str
+
+    @property
+    def edition(self) -> StoredEdition:
+        """The edition, read together with the delivery: most have few readers."""
+        return StoredEdition(self.edition_id, self.issue_id, self.language, self.frame, self.stories)
 
     @property
     def key(self) -> Key:
@@ -138,6 +147,9 @@ def _claimable() -> Select[Any]:
             deliveries.c.issue_id,
             deliveries.c.subscriber_id,
             deliveries.c.edition_id,
+            editions.c.language,
+            editions.c.frame,
+            editions.c.stories,
             deliveries.c.batch_id,
             deliveries.c.attempts,
             batches.c.due_at,
@@ -151,6 +163,7 @@ def _claimable() -> Select[Any]:
         .join(subscribers, subscribers.c.id == deliveries.c.subscriber_id)
         .join(topic_sets, topic_sets.c.id == subscribers.c.topic_set_id)
         .join(batches, batches.c.id == deliveries.c.batch_id)
+        .join(editions, editions.c.id == deliveries.c.edition_id)
         .where(deliveries.c.state == DeliveryState.QUEUED)
     )
 

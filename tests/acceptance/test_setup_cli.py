@@ -157,7 +157,7 @@ def test_db_upgrade_makes_or_keeps_the_database(workshop: Workshop) -> None:
     told = workshop.run("db", "upgrade", "--json").json
     assert told == {"database": "newsletter.db", "version": "0002"}
     workshop.run("subscribers", "import", "subscribers/list.csv")
-    assert workshop.run("db", "upgrade").out == "newsletter.db: version 0001\n"
+    assert workshop.run("db", "upgrade").out == "newsletter.db: version 0002\n"
     assert len(workshop.run("subscribers", "list", "--json").lines) == 4
 
 
