@@ -1,14 +1,16 @@
-"""The operator's hand on an issue: pause it, let it go on, cancel it, decide what is in doubt."""
+"""The operator's hand on an issue: pause it, let it go on, cancel it, decide what is in doubt, try again."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection
 
 from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Exclusion, IssueState
+from newsletter.core.plan import WINDOW
 from newsletter.core.policy import has_expired
-from newsletter.store import exclusions, issues, upkeep
+from newsletter.store import exclusions, issues, ledger, upkeep
 from newsletter.store.database import Database
 from newsletter.store.schema import deliveries
 
@@ -65,6 +67,37 @@ def settle_issue(
         else:
             count = upkeep.settle_as_sent(conn, which, now, SETTLED_RESPONSE)
     return {"issue": number, "settled": count, "as": "resend" if resend else "sent"}
+
+
+def retry_issue(
+    database: Database, number: int, *, now: datetime, expire_after: timedelta, subscriber_id: int | None = None
+) -> dict[str, Any]:
+    """Put rejected deliveries of an issue, or one reader's, back into the queue; their attempts count on.
+
+    Who has had one of the stories in another mail since is left alone, for nobody gets a story twice. StoreError where
+    the issue was cancelled, or is older than `expire_after`.
+    """
+    with database.write() as conn:
+        _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED)
+        issue = issues.find_issue(conn, number)
+        if has_expired(issue.due_at, now, expire_after):
+            raise StoreError(f"issue {number} is too old to be sent again: its news are older than EXPIRE_AFTER allows")
+        given_up = ledger.list_rejected(conn, number, subscriber_id)
+        served = _find_served(conn, number, issue.due_at - WINDOW, subscriber_id)
+        keys = [(number, reader) for reader in given_up if reader not in served]
+        upkeep.retry_deliveries(conn, keys, now)
+    return {"issue": number, "retried": len(keys), "left_out": len(given_up) - len(keys)}
+
+
+def _find_served(conn: Connection, number: int, since: datetime, subscriber_id: int | None) -> set[int]:
+    """The readers of rejected deliveries who hold, or are owed, one of its stories in a mail of another issue."""
+
+    @cache
+    def stories_of(edition_id: int) -> frozenset[int]:
+        return issues.read_edition_stories(conn, edition_id)
+
+    others = ledger.list_other_editions(conn, number, since, subscriber_id)
+    return {row.subscriber_id for row in others if stories_of(row.edition_id) & stories_of(row.other_id)}
 
 
 def _demand(conn: Connection, number: int, *legal: IssueState) -> None:

@@ -1,4 +1,4 @@
-"""Commands about an issue's life: list, show, pause, resume, cancel, settle."""
+"""Commands about an issue's life: list, show, pause, resume, cancel, settle, retry."""
 
 from typing import Annotated, Any
 
@@ -87,3 +87,17 @@ def settle_issue(
     _change_issue(
         ctx, number, "settle_issue", as_json, resend=decision == "resend", subscriber_id=subscriber, expire_after=after
     )
+
+
+@app.command("retry")
+def retry_issue(
+    ctx: typer.Context,
+    number: IssueNumber,
+    email: Annotated[str | None, typer.Option("--email", help="This subscriber's delivery alone.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Put rejected deliveries back into the queue, due now."""
+    with open_from(ctx) as service:
+        subscriber = service.find_person(email).id if email else None
+        after = service.settings.expire_after
+    _change_issue(ctx, number, "retry_issue", as_json, subscriber_id=subscriber, expire_after=after)

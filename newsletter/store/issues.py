@@ -275,6 +275,13 @@ def read_edition(conn: Connection, edition_id: int) -> StoredEdition:
     return StoredEdition(*conn.execute(select(*columns).where(editions.c.id == edition_id)).one())
 
 
+def read_edition_stories(conn: Connection, edition_id: int) -> frozenset[int]:
+    """The stories of an edition, wherever else they stand."""
+    listed = [int(story) for story in read_edition(conn, edition_id).stories.split(",")]
+    found = conn.execute(select(issue_stories.c.story_id).where(issue_stories.c.id.in_(listed)))
+    return frozenset(found.scalars())
+
+
 def count_editions(conn: Connection, issue_id: int) -> int:
     """How many editions an issue has."""
     return int(conn.execute(select(func.count()).where(editions.c.issue_id == issue_id)).scalar_one())

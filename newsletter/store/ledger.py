@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, delete, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, delete, exists, func, select, update
 
 from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState
@@ -184,6 +184,36 @@ def find_delivery(conn: Connection, issue_id: int, subscriber_id: int) -> Row[An
     """One delivery by its key."""
     query = deliveries.select().where(deliveries.c.issue_id == issue_id, deliveries.c.subscriber_id == subscriber_id)
     return conn.execute(query).first()
+
+
+def list_rejected(conn: Connection, issue_id: int, subscriber_id: int | None = None) -> list[int]:
+    """The readers, or the one reader, whose deliveries of an issue were given up; not those who were forgotten."""
+    query = (
+        select(deliveries.c.subscriber_id)
+        .join(subscribers, subscribers.c.id == deliveries.c.subscriber_id)
+        .where(deliveries.c.issue_id == issue_id, deliveries.c.state == DeliveryState.REJECTED)
+    )
+    if subscriber_id is not None:
+        query = query.where(deliveries.c.subscriber_id == subscriber_id)
+    return list(conn.execute(query).scalars())
+
+
+def list_other_editions(
+    conn: Connection, issue_id: int, since: datetime, subscriber_id: int | None = None
+) -> Iterator[Row[Any]]:
+    """The editions (`other_id`) of other issues since then that readers of rejected deliveries hold, or are owed."""
+    other = deliveries.alias()
+    query: Select[Any] = (
+        select(deliveries.c.subscriber_id, deliveries.c.edition_id, other.c.edition_id.label("other_id"))
+        .join(other, other.c.subscriber_id == deliveries.c.subscriber_id)
+        .where(deliveries.c.issue_id == issue_id, deliveries.c.state == DeliveryState.REJECTED)
+        # By key, as in list_deliveries.
+        .where(other.c.issue_id.in_(select(issues.c.id).where(issues.c.due_at >= since, issues.c.id != issue_id)))
+        .where(other.c.state.in_(HELD_STATES))
+    )
+    if subscriber_id is not None:
+        query = query.where(deliveries.c.subscriber_id == subscriber_id)
+    yield from conn.execute(query)
 
 
 def prune_issues(conn: Connection, now: datetime, retain: timedelta) -> int:

@@ -1,12 +1,12 @@
 """What keeps the outbox in order: expiry, the claims of dead processes, held deliveries, what is owed, the pause."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, true, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, true, update
 
-from newsletter.core.model import DeliveryState, Exclusion, Outcome
+from newsletter.core.model import DeliveryState, Exclusion, Key, Outcome
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
 from newsletter.store.schema import batches, deliveries, service
@@ -78,11 +78,10 @@ def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
 
     What a domain that is shut for now keeps waiting is owed only later.
     """
-    in_range = deliveries.c.subscriber_id.between(batches.c.first_subscriber, batches.c.last_subscriber)
     fresh = (
         select(func.count())
         .select_from(batches)
-        .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, in_range))
+        .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, _in_range()))
         .where(~batches.c.done, batches.c.due_at <= now, deliveries.c.batch_id == batches.c.id)
         .where(batches.c.lane.not_in(shut_lanes(now)))
         .where(deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
@@ -92,6 +91,11 @@ def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
         fresh = fresh.where(batches.c.issue_id == issue_id)
         deferred = deferred.where(deliveries.c.issue_id == issue_id)
     return int(conn.execute(fresh).scalar_one()) + int(conn.execute(deferred).scalar_one())
+
+
+def _in_range() -> Any:
+    """A delivery's key lies in the range of its batch."""
+    return deliveries.c.subscriber_id.between(batches.c.first_subscriber, batches.c.last_subscriber)
 
 
 def is_sending(conn: Connection, issue_id: int | None) -> bool:
@@ -106,9 +110,17 @@ def _matching(which: Mapping[str, Any]) -> Any:
 
 
 def make_due(conn: Connection, which: Mapping[str, Any], now: datetime) -> int:
-    """Put held or given up deliveries back into the queue, due now; returns how many."""
+    """Put held deliveries back into the queue, due now; returns how many."""
     values = {"state": DeliveryState.QUEUED, "due_at": now, "reason": None}
     return int(conn.execute(update(deliveries).where(_matching(which)).values(values)).rowcount)
+
+
+def retry_deliveries(conn: Connection, keys: Sequence[Key], now: datetime) -> None:
+    """Put deliveries that were given up back into the queue, due now."""
+    values = {"state": DeliveryState.QUEUED, "due_at": now, "reason": None}
+    one = and_(deliveries.c.issue_id == bindparam("i"), deliveries.c.subscriber_id == bindparam("s"))
+    if keys:
+        conn.execute(update(deliveries).where(one).values(values), [{"i": key[0], "s": key[1]} for key in keys])
 
 
 def settle_as_sent(conn: Connection, which: Mapping[str, Any], now: datetime, response: str) -> int:

@@ -47,6 +47,7 @@ SCRIPT = {
     "issues settle": "1 --as resend",
     "deliver": "",
     "issues list": "",
+    "issues retry": "1",
     "status": "",
     "audit": "",
     "log": "",
