@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from newsletter.core.address import Address
-    from newsletter.core.dkim import DkimSigner
+    from newsletter.core.dkim import DkimSigner, SigningKey
     from newsletter.core.mails.parts import Sender
     from newsletter.core.mails.render import Renderer
     from newsletter.core.mails.templates import Templates
+    from newsletter.core.throttle import Limit
     from newsletter.core.tokens import Signer
     from newsletter.core.topics.matcher import TopicMatcher
     from newsletter.deliver import DeliveryRun, Progress, Rules
@@ -166,9 +167,22 @@ class Service:
             relays.append(relay)
         return relays
 
+    def make_limits(self) -> "dict[str, Limit]":
+        """The limits of recipients' domains."""
+        from newsletter.core.throttle import Limit
+
+        return {name: Limit(**limit.model_dump()) for name, limit in self.settings.domain_limits.items()}
+
     def make_dkim_signer(self) -> "DkimSigner | None":
         """What signs the mails, None where no key is set; ConfigError naming setting and file of a key that is none."""
-        from newsletter.core.dkim import DkimSigner, Identity, SigningKey, parse_ed25519_key, parse_rsa_key
+        from newsletter.core.dkim import DkimSigner
+
+        keys = self.make_dkim_keys()
+        return DkimSigner(keys) if keys else None
+
+    def make_dkim_keys(self) -> "list[SigningKey]":
+        """The keys that sign, as in `make_dkim_signer`: none, the RSA one, or that and the Ed25519 one."""
+        from newsletter.core.dkim import Identity, SigningKey, parse_ed25519_key, parse_rsa_key
         from newsletter.sources.resources import read_octets
 
         def read(path: "Path", setting: str) -> tuple[bytes, str]:
@@ -184,7 +198,7 @@ class Service:
             pem, source = read(dkim.ed25519_key_file, "ED25519_KEY_FILE")
             ed25519 = Identity(domain=dkim.domain, selector=dkim.ed25519_selector, algorithm="ed25519-sha256")
             keys.append(SigningKey(identity=ed25519, private=parse_ed25519_key(pem, source=source)))
-        return DkimSigner(keys) if keys else None
+        return keys
 
     def make_rules(self) -> "Rules":
         """The operator's rules of delivery."""
@@ -257,7 +271,6 @@ class Service:
         self, *, issue: int | None, only: "Key | None" = None, observe: "Callable[[Progress], None]"
     ) -> "DeliveryRun":
         """A delivery run over one issue, one delivery, or all; demands SECRET_KEY."""
-        from newsletter.core.throttle import Limit
         from newsletter.deliver import DeliveryRun
 
         return DeliveryRun(
@@ -266,7 +279,7 @@ class Service:
             relays=self.make_relays(),
             rules=self.make_rules(),
             dkim=self.make_dkim_signer(),
-            limits={name: Limit(**limit.model_dump()) for name, limit in self.settings.domain_limits.items()},
+            limits=self.make_limits(),
             issue=issue,
             only=only,
             observe=observe,

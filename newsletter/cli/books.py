@@ -1,8 +1,9 @@
 """Commands that prove what happened: audit, log, explain, mail."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,11 +26,16 @@ Email = Annotated[str, typer.Option("--email", help="Address of a subscriber.")]
 
 def write_audit(books: "Audit") -> None:
     """The books of an issue for people."""
-    parts = [f"{name} {getattr(books, name)}" for name in ("accepted", "rejected", "queued", "deferred")]
-    parts += [f"{name} {getattr(books, name)}" for name in ("sending", "uncertain") if getattr(books, name)]
-    parts += [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(books.excluded.items())]
-    verdict = "the books close" if books.balanced else "THE BOOKS DO NOT CLOSE"
-    typer.echo(f"selected {books.selected} = {' + '.join(parts)}; {verdict}")
+    write_counts(asdict(books))
+
+
+def write_counts(books: Mapping[str, Any]) -> None:
+    """The same of books that are JSON-ready values already."""
+    parts = [f"{name} {books[name]}" for name in ("accepted", "rejected", "queued", "deferred")]
+    parts += [f"{name} {books[name]}" for name in ("sending", "uncertain") if books[name]]
+    parts += [f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(books["excluded"].items())]
+    verdict = "the books close" if books["balanced"] else "THE BOOKS DO NOT CLOSE"
+    typer.echo(f"selected {books['selected']} = {' + '.join(parts)}; {verdict}")
 
 
 @app.command()

@@ -1,7 +1,10 @@
 """Commands that say how the service does: status."""
 
+from typing import Any
+
 import typer
 
+from newsletter.cli.books import write_counts
 from newsletter.cli.context import open_from
 from newsletter.cli.output import Json, write_cell, write_json
 
@@ -11,26 +14,43 @@ app = typer.Typer()
 @app.command()
 def status(ctx: typer.Context, as_json: Json = False) -> None:
     """What runs, what is owed, the last issue, and how relays and domains do."""
-    from newsletter.report import describe_status
+    from newsletter.report.status import describe_status
 
     with open_from(ctx) as service:
-        told = describe_status(service.database, service.make_relays(), now=service.now())
+        told = describe_status(
+            service.database, relays=service.make_relays(), limits=service.make_limits(), now=service.now()
+        )
     if as_json:
         write_json(told)
-        return
+    else:
+        _show_status(told)
+
+
+def _show_status(told: dict[str, Any]) -> None:
     doing = "delivering" if told["running"] else "paused" if told["paused"] else "at rest"
-    typer.echo(f"{doing}; {told['owed']} deliveries are owed now")
+    later = f", {told['deferred']} later, the first at {write_cell(told['next_due_at'])}" if told["deferred"] else ""
+    typer.echo(f"{doing}; {told['owed']} deliveries are owed now{later}")
     if issue := told["last_issue"]:
-        typer.echo(f"last issue {issue['issue']} of {issue['date']}: {issue['title']} ({issue['state']})")
+        reason = f": {issue['reason']}" if issue["reason"] else ""
+        typer.echo(f"last issue {issue['issue']} of {issue['date']}: {issue['title']} ({issue['state']}{reason})")
+        write_counts(issue)
     for relay in told["relays"]:
-        rate = f", {relay['rate']:g} mails/s" if relay["rate"] else ""
-        limits = f"weight {relay['weight']}, {relay['connections']} connections{rate}"
-        typer.echo(f"relay {relay['name']} ({limits}): {_name_health(relay)}")
+        typer.echo(f"relay {relay['name']} (weight {relay['weight']}, {_tell_limits(relay)}): {_tell_health(relay)}")
     for domain in told["domains"]:
-        typer.echo(f"domain {domain['name']}: {_name_health(domain)}")
+        if domain["state"] != "healthy":
+            typer.echo(f"domain {domain['name']} ({_tell_limits(domain)}): {_tell_health(domain)}")
+    limited = [f"{d['name']} {_tell_limits(d)}" for d in told["domains"] if d["state"] == "healthy"]
+    if limited:
+        typer.echo(f"limited: {'; '.join(limited)}")
 
 
-def _name_health(told: dict[str, object]) -> str:
+def _tell_limits(told: dict[str, Any]) -> str:
+    parts = [f"{told['connections']} connections"] if told["connections"] else []
+    parts += [f"{told['rate']:g} mails/s"] if told["rate"] else []
+    return ", ".join(parts) or "no limits"
+
+
+def _tell_health(told: dict[str, Any]) -> str:
     if told["state"] == "healthy":
         return "healthy"
     until = f" until {write_cell(told['until_at'])}" if told["until_at"] else ""

@@ -1,6 +1,7 @@
 """What keeps the outbox in order: expiry, the claims of dead processes, held deliveries, what is owed, the pause."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from newsletter.core.model import DeliveryState, Exclusion, Key, Outcome
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
 from newsletter.store.schema import batches, deliveries, service
-from newsletter.store.throttles import shut_lanes
+from newsletter.store.throttles import Throttled, read_backoffs, shut_lanes
 
 DIED_RESPONSE = "the process ended before the reply was known"
 
@@ -91,6 +92,45 @@ def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
         fresh = fresh.where(batches.c.issue_id == issue_id)
         deferred = deferred.where(deliveries.c.issue_id == issue_id)
     return int(conn.execute(fresh).scalar_one()) + int(conn.execute(deferred).scalar_one())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """How many deliveries are owed now, how many only later, and when the first of these is due."""
+
+    owed: int = 0
+    deferred: int = 0
+    next_due_at: datetime | None = None
+
+
+def survey_queue(conn: Connection, now: datetime) -> Queue:
+    """Everything that is owed, by when it may go: `count_owed`, and what that leaves out."""
+    later = [(due_at, count) for due_at, count in _list_due(conn, now) if due_at > now]
+    return Queue(
+        owed=count_owed(conn, now, None),
+        deferred=sum(count for _, count in later),
+        next_due_at=min((due_at for due_at, _ in later), default=None),
+    )
+
+
+def _list_due(conn: Connection, now: datetime) -> Iterator[tuple[datetime, int]]:
+    """When queued deliveries are due, the first of each group, with their number; a shut lane makes them wait."""
+    opens_at = {name: backoff.until_at for name, backoff in read_backoffs(conn, Throttled.DOMAIN).items()}
+    fresh = (
+        select(batches.c.lane, batches.c.due_at, func.count())
+        .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, _in_range()))
+        .where(~batches.c.done, deliveries.c.batch_id == batches.c.id)
+        .where(deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
+        .group_by(batches.c.lane, batches.c.due_at)
+    )
+    deferred = (
+        select(deliveries.c.lane, func.min(deliveries.c.due_at), func.count())
+        .where(deliveries.c.due_at.is_not(None))
+        .group_by(deliveries.c.lane, deliveries.c.due_at > now)
+    )
+    for query in (fresh, deferred):
+        for lane, due_at, count in conn.execute(query):
+            yield max(due_at, opens_at.get(lane) or due_at), count
 
 
 def _in_range() -> Any:

@@ -11,12 +11,9 @@ from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
 from newsletter.core.model import EVERY_STORY, Catalogue, DeliveryState, IssueState, name_delivery
-from newsletter.core.policy import mails_per_connection
-from newsletter.store import issues, ledger, subscribers, upkeep
+from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit
-from newsletter.store.throttles import Throttled, list_throttles
-from newsletter.transport.relay import Relay
 
 
 def split_topics(topics: str) -> list[str]:
@@ -85,52 +82,6 @@ def describe_issue_fully(conn: Connection, number: int) -> dict[str, Any]:
         "editions": issues.count_editions(conn, row.id),
         "audit": asdict(books),
         "uncertain": [{"delivery": name_delivery((h.issue_id, h.subscriber_id)), "email": h.email} for h in held],
-    }
-
-
-def describe_status(database: Database, relays: Sequence[Relay], *, now: datetime) -> dict[str, Any]:
-    """How the service does: what runs and is owed, the last issue, the relays of the settings, domains in trouble.
-
-    `next_run` is null: nothing runs by itself yet.
-    """
-    with database.read() as conn:
-        throttled = {(row.kind, row.name): row for row in list_throttles(conn)}
-        last = next(iter(issues.list_issues(conn)), None)
-        return {
-            "running": upkeep.is_sending(conn, None),
-            "paused": upkeep.is_paused(conn),
-            "next_run": None,
-            "owed": upkeep.count_owed(conn, now, None),
-            "last_issue": describe_issue(conn, last) if last else None,
-            "relays": [
-                {
-                    "name": relay.name,
-                    "weight": relay.weight,
-                    "connections": relay.connections,
-                    "rate": relay.rate,
-                    "mails_per_connection": mails_per_connection(relay.host),
-                    **_describe_health(throttled.get((Throttled.RELAY, relay.name)), now),
-                }
-                for relay in relays
-            ],
-            "domains": [
-                {"name": name, **_describe_health(row, now)}
-                for (kind, name), row in throttled.items()
-                if kind == Throttled.DOMAIN
-            ],
-        }
-
-
-def _describe_health(row: Row[Any] | None, now: datetime) -> dict[str, Any]:
-    """`shut`: nothing goes there before `until_at`; `recovering`: with fewer connections than usual."""
-    if row is None:
-        return {"state": "healthy", "step": 0, "until_at": None, "reason": None}
-    shut = row.until_at is not None and row.until_at > now
-    return {
-        "state": "shut" if shut else "recovering",
-        "step": row.step,
-        "until_at": row.until_at if shut else None,
-        "reason": row.reason,
     }
 
 

@@ -1,0 +1,78 @@
+"""How the service stands now, as JSON-ready values: what runs, what is owed, how relays and domains do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from newsletter.core.policy import mails_per_connection
+from newsletter.core.throttle import HEALTHY, Backoff, Limit
+from newsletter.report import describe_issue
+from newsletter.store import issues, upkeep
+from newsletter.store.database import Database
+from newsletter.store.lock import DeliveryLock
+from newsletter.store.throttles import Throttled, read_backoffs
+from newsletter.transport.smtp import Relay
+
+UNLIMITED = Limit()
+
+
+def describe_status(
+    database: Database, *, relays: Sequence[Relay], limits: Mapping[str, Limit], now: datetime
+) -> dict[str, Any]:
+    """What runs, what is owed, the last issue, and the health of every relay and of the domains that have any."""
+    with database.read() as conn:
+        queue = upkeep.survey_queue(conn, now)
+        published = issues.list_issues(conn)[:1]
+        return {
+            "running": database.path is not None and DeliveryLock(database.path).is_held(),
+            "paused": upkeep.is_paused(conn),
+            "next_run": None,  # nothing keeps to a schedule yet
+            **asdict(queue),
+            "last_issue": describe_issue(conn, published[0]) if published else None,
+            "relays": describe_relays(conn, relays, now),
+            "domains": _describe_domains(conn, limits, now),
+        }
+
+
+def describe_relays(conn: Connection, relays: Sequence[Relay], now: datetime) -> list[dict[str, Any]]:
+    """Each relay with its limits and its health."""
+    backoffs = read_backoffs(conn, Throttled.RELAY)
+    return [
+        {
+            "name": relay.name,
+            "weight": relay.weight,
+            "connections": relay.connections,
+            "rate": relay.rate,
+            "mails_per_connection": mails_per_connection(relay.host),
+            **_describe_health(backoffs.get(relay.name, HEALTHY), now),
+        }
+        for relay in relays
+    ]
+
+
+def _describe_domains(conn: Connection, limits: Mapping[str, Limit], now: datetime) -> list[dict[str, Any]]:
+    """The domains that are backed off, and then those that only have limits."""
+    backoffs = read_backoffs(conn, Throttled.DOMAIN)
+    names = [*backoffs, *(name for name, limit in limits.items() if name not in backoffs and limit != UNLIMITED)]
+    return [
+        {
+            "name": name,
+            **asdict(limits.get(name, UNLIMITED)),
+            **_describe_health(backoffs.get(name, HEALTHY), now),
+        }
+        for name in names
+    ]
+
+
+def _describe_health(backoff: Backoff, now: datetime) -> dict[str, Any]:
+    """`shut`: nothing goes there before `until_at`; `recovering`: with fewer connections than usual."""
+    shut = backoff.is_shut(now)
+    return {
+        "state": "shut" if shut else "recovering" if backoff.step else "healthy",
+        "step": backoff.step,
+        "until_at": backoff.until_at if shut else None,
+        "reason": backoff.reason or None,
+    }
