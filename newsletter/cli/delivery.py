@@ -44,7 +44,8 @@ def send(
         for warning in found.warnings:
             say(f"warning: {found.source}:{warning.line or 1}: {warning.message}")
         publisher = service.make_publisher()
-        service.make_relays()  # a wrong setting of the relay shows before anything is published
+        service.make_relays()  # a wrong setting of the relay, or a wrong key, shows before anything is published
+        service.make_dkim_keys()
         now = service.now()
         if dry_run:
             planned = publisher.plan(found, now=now, reissue=reissue)

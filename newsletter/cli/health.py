@@ -1,6 +1,6 @@
-"""Commands that say how the service does: status."""
+"""Commands that say how the service does: status, doctor."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -8,7 +8,12 @@ from newsletter.cli.books import write_counts
 from newsletter.cli.context import open_from
 from newsletter.cli.output import Json, write_cell, write_json
 
+if TYPE_CHECKING:
+    from newsletter.doctor import Finding
+
 app = typer.Typer()
+
+COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
 
 @app.command()
@@ -55,3 +60,28 @@ def _tell_health(told: dict[str, Any]) -> str:
         return "healthy"
     until = f" until {write_cell(told['until_at'])}" if told["until_at"] else ""
     return f"{told['state']}, step {told['step']}{until}: {told['reason']}"
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
+    """Check settings, database, templates, relays and keys, and say how to mend each; exit 1 where one fails."""
+    from dataclasses import asdict
+
+    from newsletter.core.errors import NewsletterError
+    from newsletter.doctor import examine
+
+    failed = []
+    with open_from(ctx) as service:
+        for finding in examine(service):
+            write_json(asdict(finding)) if as_json else _show_finding(finding)
+            if finding.state == "fail":
+                failed.append(finding.check)
+    if failed:
+        raise NewsletterError(f"{len(failed)} of the checks failed: {', '.join(dict.fromkeys(failed))}")
+
+
+def _show_finding(finding: "Finding") -> None:
+    about = f"{finding.about}: " if finding.about else ""
+    remedy = f". {finding.remedy}" if finding.remedy else ""
+    text = "".join(c if c.isprintable() else " " for c in f"{finding.check}: {about}{finding.found}{remedy}")
+    typer.echo(f"{typer.style(f'{finding.state:<4}', fg=COLOURS[finding.state])}  {text}")

@@ -49,6 +49,7 @@ SCRIPT = {
     "issues list": "",
     "issues retry": "1",
     "status": "",
+    "doctor": "",
     "audit": "",
     "log": "",
     "explain": "--email ada@example.org",
