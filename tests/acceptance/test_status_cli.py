@@ -35,7 +35,9 @@ def tell_status(ready: Workshop) -> Any:
 def back_off(kind: str, name: str, until_at: datetime, step: int = 2) -> None:
     values = (kind, name, step, to_microseconds(until_at), "451 4.7.28 too fast")
     with closing(sqlite3.connect("newsletter.db")) as conn, conn:
-        conn.execute("INSERT OR REPLACE INTO throttles (kind, name, step, until_at, reason) VALUES (?, ?, ?, ?, ?)", values)
+        conn.execute(
+            "INSERT OR REPLACE INTO throttles (kind, name, step, until_at, reason) VALUES (?, ?, ?, ?, ?)", values
+        )
 
 
 def test_an_empty_service_is_at_rest(workshop: Workshop) -> None:
