@@ -155,3 +155,8 @@ def test_refuses_what_is_no_domain(text: str) -> None:
 )
 def test_finds_control_characters(text: str, has: bool) -> None:
     assert has_control_characters(text) is has
+
+
+def test_a_reserved_domain_without_a_period_is_refused() -> None:
+    with pytest.raises(ValueError, match="the domain should have a period"):
+        parse_address("reader@test")
