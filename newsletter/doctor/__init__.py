@@ -171,7 +171,7 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("settings.secret_key", "Write NEWSLETTER_SECRET_KEY= and 32 random characters into .env.", _check_secret_key),
     ("database", "Look at NEWSLETTER_DATABASE_URL, and at the folder's owner, mode and free space.", _check_database),
     ("topics", "Mend the file that NEWSLETTER_TOPICS names.", _check_topics),
-    ("templates", "Mend the template, or take it out of the folder of NEWSLETTER_TEMPLATES.", _check_templates),
+    ("templates", "Mend what it names; without NEWSLETTER_TEMPLATES the built-in ones are used.", _check_templates),
     ("briefs", "Mend NEWSLETTER_BRIEFS: it names folders of briefs.", _check_briefs),
     ("relay", "Mend NEWSLETTER_SMTP__… or NEWSLETTER_RELAYS.", check_relays),
     ("dkim", "Mend the file, or NEWSLETTER_DKIM__…: until then nothing is sent.", check_dkim),
