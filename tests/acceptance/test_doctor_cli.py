@@ -1,7 +1,6 @@
 """`doctor`: what it says of a service that is well, and of everything that can be wrong with it."""
 
 import sqlite3
-import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 import pytest
 from dkim_keys import make_ed25519_key, make_rsa_key, write_pem
 from full_disk import full_disk
-from smtp_server import CA_FILE, OFFERS, SmtpServer, run_in_thread
+from smtp_server import CA_FILE, DROP, OFFERS, SmtpServer, run_in_thread
+from smtp_talk import Answers
 from workshop import Workshop
 
 from newsletter.store.schema import to_microseconds
 
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
-COMMAND = [str(Path(sys.executable).with_name("newsletter"))]
 
 
 @pytest.fixture
@@ -170,6 +169,22 @@ def test_a_relay_that_refuses_the_login(ready: Workshop) -> None:
         ready.use(server)
         ready.configure(SMTP__USERNAME="ada", SMTP__PASSWORD="wrong")
         expect(ready, "relay.connection", "fail", "refuses the login", "Mend the login")
+
+
+@pytest.mark.parametrize(
+    "replies", [{"BANNER": DROP}, {"BANNER": b"what?\r\n"}, {"BANNER": "554 go away"}, {"EHLO": "421 later"}]
+)
+def test_a_relay_that_misbehaves(ready: Workshop, replies: Answers) -> None:
+    with run_in_thread(SmtpServer(replies=replies)) as server:
+        ready.use(server)
+        expect(ready, "relay.connection", "fail", server.host)
+
+
+def test_a_relay_that_speaks_tls_from_the_start(ready: Workshop) -> None:
+    with run_in_thread(SmtpServer(tls="implicit")) as server:
+        ready.use(server)
+        ready.configure(SMTP__HOST="localhost", SMTP__TLS="implicit", SMTP__CA_FILE=str(CA_FILE))
+        expect(ready, "relay.tls", "ok", "TLSv1.3, the certificate verifies")
 
 
 def test_the_way_to_the_relay(ready: Workshop) -> None:
