@@ -81,8 +81,8 @@ class Crew:
         return claimed
 
     def _may_take_smtputf8(self, takes_smtputf8: bool) -> bool:
-        """Whether a connection is given addresses that are not ASCII; any is, where no relay to be had takes them."""
-        return takes_smtputf8 or not self.pool.may_have_smtputf8(self.clock())
+        """Whether a connection is given addresses that are not ASCII; any is, where no relay takes them."""
+        return takes_smtputf8 or not self.pool.may_have_smtputf8
 
     def give_back(self, claimed: Claimed) -> None:
         """The delivery is off the wire, or never was on it."""
@@ -101,16 +101,32 @@ class Crew:
             if self.claims.wants_more(len(self._idlers)):
                 await self.claims.refill()
             if not self.waiting and not self._busy:
-                await self.tools.writer.step(Step())  # what was given back may not be written down yet
-                await self.claims.refill(anew=True)
+                await self._look_for_more(anew=True)
                 if not self.waiting:
                     return
             self._feed_idlers()
             self._dial_more(group)
-            if self.pool.is_dead(self.clock()):
+            if await self._is_stuck():
                 self.halt(self.pool.tell_troubles(self.clock()))
                 return
             await self._wait_for_change()
+
+    async def _is_stuck(self) -> bool:
+        """Whether no relay is there for what is left to do; that may be only what needs a relay with SMTPUTF8."""
+        if self.pool.is_dead(self.clock()):
+            return True
+        if self._only_smtputf8_is_left() and self.pool.is_dead(self.clock(), smtputf8=True):
+            await self._look_for_more()
+            return self._only_smtputf8_is_left()
+        return False
+
+    def _only_smtputf8_is_left(self) -> bool:
+        left = not self._busy and self.waiting.count_ready(1) and not self.waiting.count_ready(1, smtputf8=False)
+        return bool(left) and self.pool.may_have_smtputf8
+
+    async def _look_for_more(self, *, anew: bool = False) -> None:
+        await self.tools.writer.step(Step())  # what was given back may not be written down yet
+        await self.claims.refill(anew=anew)
 
     async def _wait_for_change(self) -> None:
         free_at = self.waiting.next_free_at()

@@ -145,4 +145,5 @@ def _list_failures(conn: Connection, subscriber_id: int, cause: Cause) -> Iterat
 
 
 def _judge_logged(row: Row[Any]) -> Cause:
-    return judge_reply(Reply(row.code, row.enhanced, row.response), stage=Stage.RCPT).cause
+    """The cause of an attempt's reply; what answered MAIL knew no recipient, and is never held against one."""
+    return judge_reply(Reply(row.code, row.enhanced, row.response), stage=Stage(row.stage or Stage.RCPT)).cause

@@ -50,6 +50,7 @@ class Rules:
             digest=mail.digest if mail is not None else None,
             state=state,
             due_at=due_at,
+            stage=attempted.stage,
             dkim_id=mail.dkim_id if mail is not None else None,
             signatures=mail.signatures if mail is not None else None,
         )

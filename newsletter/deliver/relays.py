@@ -74,17 +74,19 @@ class RelayPool:
     def choose(self, now: datetime, *, smtputf8: bool = False) -> Member | None:
         """The relay for one more connection, the one furthest below its share; None where none may have one."""
         free = [m for m in self.members if not m.is_shut(now) and m.open + m.dialing < self._allow(m, now)]
-        if smtputf8 and self.may_have_smtputf8(now):  # else any may have it, and it is refused here
+        if smtputf8 and self.may_have_smtputf8:  # else any may have it, and it is refused here
             free = [m for m in free if m.takes_smtputf8 is not False]
         return min(free, key=lambda m: (m.open + m.dialing + 1) / m.relay.weight, default=None)
 
-    def is_dead(self, now: datetime) -> bool:
-        """Whether there is no connection, and none to be had."""
-        return all(m.is_shut(now) and not m.open and not m.dialing for m in self.members)
+    def is_dead(self, now: datetime, *, smtputf8: bool = False) -> bool:
+        """Whether there is no connection, and none to be had: of all relays, or of those that may take SMTPUTF8."""
+        needed = [m for m in self.members if m.takes_smtputf8 is not False] if smtputf8 else self.members
+        return bool(needed) and all(m.is_shut(now) and not m.open and not m.dialing for m in needed)
 
-    def may_have_smtputf8(self, now: datetime) -> bool:
-        """Whether any relay takes addresses that are not ASCII, or may turn out to."""
-        return any(m.takes_smtputf8 is not False and (m.open or not m.is_shut(now)) for m in self.members)
+    @property
+    def may_have_smtputf8(self) -> bool:
+        """Whether any relay takes addresses that are not ASCII, or may turn out to, now or when it is back."""
+        return any(m.takes_smtputf8 is not False and not m.refused for m in self.members)
 
     def tell_troubles(self, now: datetime) -> str:
         """What keeps us from the relays, in words."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, SubscriberState
+from newsletter.core.policy import Stage
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
 from newsletter.store.issues import StoredEdition, insert_ignoring
 from newsletter.store.prepared import Prepared
@@ -99,6 +100,7 @@ class Finished:
     digest: bytes | None
     state: DeliveryState
     due_at: datetime | None = None
+    stage: Stage | None = None
     dkim_id: int | None = None
     signatures: bytes | None = None
 
@@ -254,6 +256,7 @@ def _write_log_row(f: Finished) -> dict[str, Any]:
         "response": f.response,
         "seconds": f.seconds,
         "digest": f.digest,
+        "stage": f.stage,
         "dkim_id": f.dkim_id,
         "signatures": f.signatures,
     }

@@ -289,6 +289,7 @@ attempts = Table(
     Column("response", Text, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("digest", LargeBinary),
+    Column("stage", Text),
     Column("dkim_id", _ID),
     Column("signatures", LargeBinary),
     PrimaryKeyConstraint("issue_id", "subscriber_id", "attempt"),

@@ -1,11 +1,10 @@
 """How far relays and domains are backed off, kept so that a restart does not forget it."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, select
+from sqlalchemy import Connection, Select, delete, select
 
 from newsletter.core.throttle import HEALTHY, Backoff
 from newsletter.store.schema import throttles
@@ -35,11 +34,6 @@ def write_backoff(conn: Connection, kind: Throttled, name: str, backoff: Backoff
 def write_relay(conn: Connection, *, name: str, backoff: Backoff) -> None:
     """`write_backoff` of a relay."""
     write_backoff(conn, Throttled.RELAY, name, backoff)
-
-
-def list_throttles(conn: Connection) -> Sequence[Row[Any]]:
-    """All rows, relays after domains."""
-    return conn.execute(throttles.select().order_by(throttles.c.kind, throttles.c.name)).all()
 
 
 def shut_lanes(now: datetime) -> Select[Any]:

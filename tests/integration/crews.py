@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from smtp_server import SmtpServer
-from sqlalchemy import Row
 from test_deliver import NOW, RULES, SIGNER
 from test_publish import make_brief, make_story, sign_up
 
+from newsletter.core.throttle import Backoff
 from newsletter.deliver import DeliveryRun, Progress
 from newsletter.publish import Publisher
 from newsletter.store.database import Database
-from newsletter.store.throttles import list_throttles
+from newsletter.store.throttles import Throttled, read_backoffs
 from newsletter.transport.smtp import Relay
 
 
@@ -74,10 +74,10 @@ def publish_for(publisher: Publisher, addresses: Sequence[str], name: str = "one
     return publisher.publish(make_brief(name, now, make_story(f"Comet {name}", "science")), now=now).issue
 
 
-def read_throttles(database: Database) -> dict[str, Row[Any]]:
+def read_throttles(database: Database) -> dict[str, Backoff]:
     """What is backed off, by name."""
     with database.read() as conn:
-        return {row.name: row for row in list_throttles(conn)}
+        return {name: backoff for kind in Throttled for name, backoff in read_backoffs(conn, kind).items()}
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:

@@ -130,13 +130,19 @@ def test_a_dead_address_is_suppressed_at_once(publisher: Publisher, said: str) -
     assert audit(publisher.database, second).excluded == {"suppressed": 1}
 
 
-def send_issues(publisher: Publisher, replies: Sequence[tuple[float, str | None]]) -> list[int]:
-    """An issue for one reader at each day, and what the relay said to it; how many are suppressed after each."""
+def send_issues(
+    publisher: Publisher, replies: Sequence[tuple[float, str | None]], stage: str = "RCPT", first: int = 0
+) -> list[int]:
+    """An issue for one reader at each day, and what the relay said to it; how many are suppressed after each.
+
+    Every `stage` but RCPT is about nobody. `first` is the number of the first issue.
+    """
     counts = []
-    for number, (day, said) in enumerate(replies):
+    for number, (day, said) in enumerate(replies, start=first):
         now: datetime = NOW + day * DAY
         publish_for(publisher, ["kim@x.org"], f"issue{number}", now)
-        server = SmtpServer(replies={"RCPT": {"kim@x.org": said}} if said else {})
+        whose: Answers = {"RCPT": {"kim@x.org": said or "250 ok"}} if stage == "RCPT" else {stage: said or "250 ok"}
+        server = SmtpServer(replies=whose)
         deliver_over(publisher.database, server, clock=WallClock(now), retry_delays=())
         counts.append(len(list_suppressed(publisher.database)))
     return counts
@@ -162,3 +168,21 @@ def test_an_address_is_suppressed_only_with_patience(
     publisher: Publisher, replies: list[tuple[float, str | None]], suppressed: list[int]
 ) -> None:
     assert send_issues(publisher, replies) == suppressed
+
+
+def test_what_answered_mail_is_never_held_against_the_reader(publisher: Publisher) -> None:
+    assert send_issues(publisher, [(0, UNCLEAR), (1, UNCLEAR), (2, UNCLEAR)], "MAIL") == [0, 0, 0]
+    assert send_issues(publisher, [(3, UNCLEAR), (4, UNCLEAR), (5, UNCLEAR)], first=3) == [0, 0, 1]
+
+
+def test_what_answered_mail_in_an_earlier_run_counts_as_our_fault(publisher: Publisher) -> None:
+    database, clock = publisher.database, WallClock()
+    number = publish_for(publisher, readers(60))
+    first = SmtpServer(replies={"MAIL": [UNCLEAR] * 12, "RCPT": "451 4.3.0 later"})
+    assert deliver_over(database, first, clock=clock, relays=ONE_CONNECTION).alarms == []
+    clock.turn(minutes=10)
+    assert (
+        len(deliver_over(database, SmtpServer(replies={"MAIL": UNCLEAR}), clock=clock, relays=ONE_CONNECTION).alarms)
+        == 1
+    )
+    assert audit(database, number).rejected == 20

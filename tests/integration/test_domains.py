@@ -14,12 +14,13 @@ from sqlalchemy import select
 from test_deliver import NOW, RULES, SIGNER, count_mails
 from test_publish import make_publisher
 
-from newsletter.core.throttle import Limit
+from newsletter.core.throttle import Backoff, Limit
 from newsletter.deliver import Progress
 from newsletter.publish import Publisher, audit
 from newsletter.store import upkeep
 from newsletter.store.database import Database
 from newsletter.store.schema import attempts, deliveries
+from newsletter.store.throttles import Throttled, read_backoffs
 
 BUSY = "421 4.7.0 try again later"
 FIRST, SECOND = RULES.retry_delays
@@ -98,8 +99,9 @@ def test_a_domain_in_trouble_is_left_alone_and_the_others_are_delivered(publishe
     assert 1 <= tried <= 6
     books = audit(database, issue)
     assert (books.accepted, books.deferred, books.queued, books.balanced) == (50, tried, 200 - tried, True)
-    row = read_throttles(database)["busy.org"]
-    assert (row.kind, row.step, row.until_at, row.reason) == ("domain", 1, NOW + FIRST, said)
+    with database.read() as conn:
+        assert read_backoffs(conn, Throttled.DOMAIN) == {"busy.org": Backoff(step=1, until_at=NOW + FIRST, reason=said)}
+        assert read_backoffs(conn, Throttled.RELAY) == {}
     with database.read() as conn:
         waiting = conn.execute(select(deliveries).where(deliveries.c.state == "queued")).all()
         logged = conn.execute(attempts.select().where(attempts.c.outcome == "deferred")).all()

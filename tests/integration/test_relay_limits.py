@@ -86,5 +86,19 @@ def test_where_the_relay_that_may_offer_smtputf8_is_down_nothing_hangs(publisher
     publish_for(publisher, ["kim@x.org", "zoë@x.org"])
     down = SmtpServer(replies={"BANNER": DROP})
     plain = SmtpServer(offers=smtputf8_offers(offered=False), drop_after={"BODY"})
-    deliver_over(publisher.database, down, plain)
+    stopped = deliver_over(publisher.database, down, plain).stopped
     assert count_mails(plain) == {"early@x.org": 1, "kim@x.org": 1}
+    assert stopped is not None
+    assert f"127.0.0.1:{down.port}" in stopped
+    books = audit(publisher.database, None)
+    assert (books.queued, books.rejected) == (1, 0)
+    deliver_over(publisher.database, able := SmtpServer(), plain)
+    assert count_mails(able)["zoë@x.org"] == 1
+
+
+def test_a_relay_that_refuses_us_altogether_is_not_waited_for(publisher: Publisher) -> None:
+    publish_for(publisher, ["kim@x.org", "zoë@x.org"])
+    refusing = SmtpServer(replies={"BANNER": "535 5.7.8 go away"})
+    plain = SmtpServer(offers=smtputf8_offers(offered=False))
+    deliver_over(publisher.database, refusing, plain)
+    assert audit(publisher.database, None).rejected == 1

@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +14,14 @@ import dkim  # type: ignore[import-untyped]
 import pytest
 from dkim_keys import make_keys, write_record
 from smtp_server import SmtpServer
-from test_deliver import NOW, SIGNER, deliver, publish
+from test_deliver import NOW, SIGNER, count_mails, deliver, publish
 from test_publish import make_publisher
 
 from newsletter.compose import reproduce_mail
 from newsletter.core.dkim import DkimSigner, SigningKey
 from newsletter.core.errors import TransportError
 from newsletter.core.mails.message import Composed
+from newsletter.deliver import Progress
 from newsletter.deliver.signing import MANY_MAILS, Mail, Seal
 from newsletter.publish import Publisher, audit
 from newsletter.transport.signing_process import SigningProcess
@@ -106,3 +109,40 @@ def test_who_gives_up_waiting_takes_nobody_elses_signature() -> None:
             return await tasks[49]
 
     assert asyncio.run(run()) == asyncio.run(sign_all(make_seal(1)))[49]
+
+
+def find_children() -> set[int]:
+    """The processes that this one has started."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+def test_where_a_signing_process_is_killed_the_run_stops_and_nobody_is_lost_or_doubled(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("newsletter.deliver.signing.MANY_MAILS", 1)
+    issue, before = publish(publisher, 200), find_children()
+    server = SmtpServer()
+
+    def kill_them(progress: Progress) -> None:
+        if len(server.mails) >= 20:
+            for pid in find_children() - before:
+                os.kill(pid, signal.SIGKILL)
+
+    signer = DkimSigner(make_keys())
+    stopped = deliver(publisher.database, server, dkim=signer, observe=kill_them).stopped
+    assert stopped == "mails cannot be made: the process that signs mails has ended"
+    books = audit(publisher.database, issue)
+    assert (books.accepted, books.rejected, books.sending, books.uncertain) == (len(server.mails), 0, 0, 0)
+    assert books.accepted < 200
+    deliver(publisher.database, again := SmtpServer(), dkim=signer)
+    assert count_mails(server) + count_mails(again) == {f"p{number}@x.org": 1 for number in range(200)}
+    assert all(b"DKIM-Signature:" in mail.data for mail in (*server.mails, *again.mails))
+    assert find_children() <= before
+
+
+def test_a_signing_process_ends_with_the_one_that_wants_it() -> None:
+    """Its stdin ends when that dies, however it does."""
+    process = subprocess.Popen([sys.executable, "-m", "newsletter.transport.signing_process"], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(60) == 0

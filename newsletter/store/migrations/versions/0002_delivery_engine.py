@@ -1,4 +1,4 @@
-"""What the delivery engine remembers: backed off relays and domains, and the DKIM signatures of attempts."""
+"""What the delivery engine remembers: backed off relays and domains; of attempts, the step and DKIM's signatures."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Add two tables, and two columns to the attempts."""
+    """Add two tables, and three columns to the attempts."""
     op.create_table(
         "throttles",
         sa.Column("kind", sa.Text(), nullable=False),
@@ -27,5 +27,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dkim_identities")),
         sa.UniqueConstraint("names", name=op.f("uq_dkim_identities_names")),
     )
+    op.add_column("attempts", sa.Column("stage", sa.Text(), nullable=True))
     op.add_column("attempts", sa.Column("dkim_id", ID, nullable=True))
     op.add_column("attempts", sa.Column("signatures", sa.LargeBinary(), nullable=True))
