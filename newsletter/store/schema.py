@@ -149,6 +149,7 @@ issues = Table(
     Column("selected", BigInteger, nullable=False, default=0),
     Column("audience_max_id", BigInteger, nullable=False),
     Column("cursor", BigInteger, nullable=False, default=0),
+    Column("waves", Text),
     Column("pruned_at", Instant),
     **_FOREVER,
 )
@@ -244,6 +245,35 @@ throttles = Table(
 # The domains, selectors and algorithms of DKIM-Signatures, as JSON: an attempt names them by a number.
 dkim_identities = Table(
     "dkim_identities", metadata, Column("id", _ID, primary_key=True), Column("names", Text, nullable=False, unique=True)
+)
+
+# The last good state of each feed that is fetched over HTTP, by its address, and what is wrong with it now.
+feeds = Table(
+    "feeds",
+    metadata,
+    Column("address", Text, primary_key=True),
+    Column("body", LargeBinary),
+    Column("content_type", Text),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("checked_at", Instant),
+    Column("changed_at", Instant),
+    Column("problem", Text),
+)
+
+# What the operator should know, one row a cause and subject: it stands until `over_at`.
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("cause", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("mailed_at", Instant),
+    Column("over_at", Instant),
+    PrimaryKeyConstraint("cause", "subject"),
 )
 
 deliveries = Table(

@@ -155,9 +155,9 @@ def test_demo_serves_the_pages_until_it_is_interrupted(tmp_path: Path) -> None:
 
 def test_db_upgrade_makes_or_keeps_the_database(workshop: Workshop) -> None:
     told = workshop.run("db", "upgrade", "--json").json
-    assert told == {"database": "newsletter.db", "version": "0002"}
+    assert told == {"database": "newsletter.db", "version": "0003"}
     workshop.run("subscribers", "import", "subscribers/list.csv")
-    assert workshop.run("db", "upgrade").out == "newsletter.db: version 0002\n"
+    assert workshop.run("db", "upgrade").out == "newsletter.db: version 0003\n"
     assert len(workshop.run("subscribers", "list", "--json").lines) == 4
 
 
