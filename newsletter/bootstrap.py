@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from newsletter.core.mails.parts import Sender
     from newsletter.core.mails.render import Renderer
     from newsletter.core.mails.templates import Templates
+    from newsletter.core.runs import Timetable
     from newsletter.core.throttle import Limit
     from newsletter.core.tokens import Signer
     from newsletter.core.topics.matcher import TopicMatcher
     from newsletter.deliver import DeliveryRun, Progress, Rules
     from newsletter.publish import Publisher
     from newsletter.store.database import Database
+    from newsletter.store.outbox import Finished
     from newsletter.transport.smtp import Relay
 
 SAMPLE_FROM = ("Newsletter", "newsletter@example.org")
@@ -39,10 +41,29 @@ class Service:
     """The parts, each built when it is first asked for."""
 
     settings: Settings
+    clock: "Callable[[], datetime]" = lambda: datetime.now(UTC)
 
     def now(self) -> datetime:
         """The time, aware, in UTC."""
-        return datetime.now(UTC)
+        return self.clock()
+
+    def renew(self) -> "Service":
+        """The same service with its files read anew (topics, templates, keys), on the same database."""
+        renewed = Service(self.settings, self.clock)
+        renewed.__dict__["database"] = self.database
+        return renewed
+
+    @cached_property
+    def timetable(self) -> "Timetable | None":
+        """When issues go out; None where no schedule is set."""
+        from newsletter.core.runs import Timetable
+
+        settings = self.settings
+        if settings.schedule is None:
+            return None
+        return Timetable(
+            cron=settings.schedule, zone=settings.timezone, local=settings.local_time, grace=settings.misfire_grace
+        )
 
     @cached_property
     def database(self) -> "Database":
@@ -242,6 +263,13 @@ class Service:
             broken += errors
         return sorted(found, key=lambda brief: (brief.date, brief.modified_at), reverse=True), broken
 
+    def refresh_feeds(self) -> None:
+        """Fetch the feeds."""
+
+    def read_feed(self, address: str) -> Brief:
+        """A feed's last good state."""
+        raise ConfigError(f"{address}: not yet")
+
     def find_person(self, email: str) -> "Row[Any]":
         """The subscriber with this address; StoreError where there is none."""
         from newsletter.store import subscribers
@@ -268,7 +296,13 @@ class Service:
         return wanted
 
     def make_delivery(
-        self, *, issue: int | None, only: "Key | None" = None, observe: "Callable[[Progress], None]"
+        self,
+        *,
+        issue: int | None,
+        only: "Key | None" = None,
+        by_hand: bool = True,
+        observe: "Callable[[Progress], None]" = lambda progress: None,
+        note: "Callable[[Finished], None]" = lambda finished: None,
     ) -> "DeliveryRun":
         """A delivery run over one issue, one delivery, or all; demands SECRET_KEY."""
         from newsletter.deliver import DeliveryRun
@@ -282,7 +316,10 @@ class Service:
             limits=self.make_limits(),
             issue=issue,
             only=only,
+            by_hand=by_hand,
+            clock=self.now,
             observe=observe,
+            note=note,
         )
 
 

@@ -16,6 +16,12 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """What tests marked `anyio` run on."""
+    return "asyncio"
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def each_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """`asyncio.run` in the test runs on this kind of event loop."""

@@ -18,12 +18,16 @@ COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.
 
 @app.command()
 def status(ctx: typer.Context, as_json: Json = False) -> None:
-    """What runs, what is owed, the last issue, and how relays and domains do."""
+    """What runs, what is owed, the next run, the last issue, alarms, and how relays and domains do."""
     from newsletter.report.status import describe_status
 
     with open_from(ctx) as service:
         told = describe_status(
-            service.database, relays=service.make_relays(), limits=service.make_limits(), now=service.now()
+            service.database,
+            relays=service.make_relays(),
+            limits=service.make_limits(),
+            timetable=service.timetable,
+            now=service.now(),
         )
     if as_json:
         write_json(told)
@@ -35,6 +39,12 @@ def _show_status(told: dict[str, Any]) -> None:
     doing = "delivering" if told["running"] else "paused" if told["paused"] else "at rest"
     later = f", {told['deferred']} later, the first at {write_cell(told['next_due_at'])}" if told["deferred"] else ""
     typer.echo(f"{doing}; {told['owed']} deliveries are owed now{later}")
+    if told["next_run"]:
+        typer.echo(f"the next issue goes out at {write_cell(told['next_run'])}")
+    for alarm in told["alarms"]:
+        typer.echo(
+            f"{typer.style('alarm', fg=typer.colors.RED)} since {write_cell(alarm['since'])}: {alarm['message']}"
+        )
     if issue := told["last_issue"]:
         reason = f": {issue['reason']}" if issue["reason"] else ""
         typer.echo(f"last issue {issue['issue']} of {issue['date']}: {issue['title']} ({issue['state']}{reason})")

@@ -4,7 +4,7 @@ The window of a reader is what was published since they were last covered; `each
 Pure: readers and stories come in as values, decisions go out; publish writes them down.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -55,11 +55,22 @@ class Decision:
 
 
 class Planner:
-    """Plans one issue. `window` holds the stories of all issues of the last 31 days, in any order."""
+    """Plans one issue. `window` holds the stories of all issues of the last 31 days, in any order.
 
-    def __init__(self, *, issue_id: int, due_at: datetime, window: Iterable[WindowStory]) -> None:
+    `waves`: the zones whose readers have a due moment of their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        issue_id: int,
+        due_at: datetime,
+        window: Iterable[WindowStory],
+        waves: Mapping[str, datetime] | None = None,
+    ) -> None:
         self.issue_id = issue_id
         self._due_at = due_at
+        self._waves = waves or {}
         self._window = sorted(window, key=lambda story: (-story.issue_id, story.id))
         self._first_carried = _find_first(self._window)
         self._repeated = frozenset(s.story_id for s in self._window if s.issue_id != self._first_carried[s.story_id])
@@ -67,13 +78,17 @@ class Planner:
         self._boundaries: dict[tuple[str, str], datetime | None] = {}
         self._candidates: dict[tuple[str, int], tuple[WindowStory, ...]] = {}
 
+    def due_at(self, reader: Reader) -> datetime:
+        """When the issue is due for this reader."""
+        return self._waves.get(reader.timezone, self._due_at)
+
     def exclude(self, reader: Reader) -> Exclusion | None:
         """The reason why this reader gets nothing of this issue whatever its stories are, the first that fits."""
         if reader.suppressed:
             return Exclusion.SUPPRESSED
-        if reader.paused_until is not None and reader.paused_until > self._due_at:
+        if reader.paused_until is not None and reader.paused_until > self.due_at(reader):
             return Exclusion.PAUSED
-        boundary = self._boundary(reader.frequency, reader.timezone)
+        boundary = self._boundary(reader)
         if boundary is not None and reader.since >= boundary:
             return Exclusion.FREQUENCY
         return None
@@ -96,10 +111,11 @@ class Planner:
         stories = tuple(s.id for s in self._candidates_of(reader) if s.story_id not in held)
         return Decision(stories=stories) if stories else Decision(exclusion=Exclusion.NO_MATCHING_STORIES)
 
-    def _boundary(self, frequency: str, timezone: str) -> datetime | None:
-        key = (frequency, timezone)
+    def _boundary(self, reader: Reader) -> datetime | None:
+        key = (reader.frequency, reader.timezone)
         if key not in self._boundaries:
-            self._boundaries[key] = last_boundary(parse_frequency(frequency), ZoneInfo(timezone), self._due_at)
+            frequency, zone = parse_frequency(reader.frequency), ZoneInfo(reader.timezone)
+            self._boundaries[key] = last_boundary(frequency, zone, self.due_at(reader))
         return self._boundaries[key]
 
     def _candidates_of(self, reader: Reader) -> tuple[WindowStory, ...]:

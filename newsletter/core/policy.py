@@ -23,6 +23,9 @@ BLAME_LIMIT = 20
 BLAME_WINDOW_REPLIES = 200
 """An issue pauses when BLAME_LIMIT of its last BLAME_WINDOW_REPLIES replies say that the fault is ours."""
 
+BLAMED = f"{BLAME_LIMIT} of the last {BLAME_WINDOW_REPLIES} replies say that the fault is ours"
+"""How the reason begins for which an issue pauses by itself."""
+
 TROUBLES_IN_A_ROW = 3
 """So many 421 or 4.4.x in a row from one domain, or connections lost in a row by one relay, shut it for a while."""
 

@@ -9,7 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection as StoreConnection
@@ -28,9 +28,11 @@ from newsletter.deliver.relays import RelayPool
 from newsletter.deliver.sender import Tools
 from newsletter.deliver.signing import Seal
 from newsletter.deliver.waiting import Waiting
-from newsletter.store import exclusions, ledger, outbox, upkeep
+from newsletter.store import exclusions, ledger, outbox, requests, upkeep
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
+from newsletter.store.outbox import Finished
+from newsletter.store.requests import Request
 from newsletter.store.throttles import Throttled, read_backoffs
 from newsletter.store.writing import Writing
 from newsletter.transport.smtp import Relay
@@ -52,7 +54,10 @@ class Progress:
 
 @dataclass(kw_only=True)
 class DeliveryRun:
-    """One run over everything that is due. `stop` set: what is on the wire is finished and recorded, then it ends."""
+    """One run over everything that is due. `stop` set: what is on the wire is finished and recorded, then it ends.
+
+    `by_hand`: also a relay that is backed off is tried, once, at once. `note` is told of every attempt.
+    """
 
     database: Database
     signer: Signer
@@ -62,22 +67,21 @@ class DeliveryRun:
     dkim: DkimSigner | None = None
     issue: int | None = None
     only: Key | None = None
+    by_hand: bool = True
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     observe: Callable[[Progress], None] = lambda progress: None
+    note: Callable[[Finished], None] = lambda finished: None
     progress: Progress = field(default_factory=Progress)
 
     async def run(self) -> Progress:
-        """Deliver until nothing is due, or until stopped; while another process delivers, follow it to the end."""
+        """Deliver until nothing is due, or until stopped; who finds another delivering asks it, and follows it."""
         path = self.database.path
         if path is None:
-            await self._run()
-            return self.progress
+            return await self.deliver()
         with DeliveryLock(path) as lock:
-            while not lock.acquire():
-                if self._is_done() or await self._wait():
-                    return self.progress
-            await self._run()
+            if lock.acquire() or await self._follow(lock):
+                await self.deliver()
         return self.progress
 
     def halt(self, reason: str) -> None:
@@ -85,9 +89,28 @@ class DeliveryRun:
         self.progress.stopped = self.progress.stopped or reason
         self.stop.set()
 
-    def _is_done(self) -> bool:
-        with self.database.read() as conn:
-            return not upkeep.is_sending(conn, self.issue) and not upkeep.count_owed(conn, self.clock(), self.issue)
+    async def _follow(self, lock: DeliveryLock) -> bool:
+        """Let the process that delivers do it; True where that one has ended, and it is ours to do."""
+        with self.database.write() as conn:
+            name = requests.make_request(conn, Request(only=self.only))
+        try:
+            while not await self._wait():
+                if lock.acquire():
+                    return True
+                with self.database.read() as conn:
+                    request = requests.read_request(conn, name)
+                    if request is None or request.done:
+                        self.progress.stopped = request.stopped if request else None
+                        return False
+                    if self.only is None and self._is_over(conn):
+                        return False
+            return False
+        finally:
+            with self.database.write() as conn:
+                requests.withdraw_requests(conn, [name])
+
+    def _is_over(self, conn: StoreConnection) -> bool:
+        return not upkeep.is_sending(conn, self.issue) and not upkeep.count_owed(conn, self.clock(), self.issue)
 
     async def _wait(self) -> bool:
         """Wait a moment; whether to stop."""
@@ -96,7 +119,8 @@ class DeliveryRun:
                 await self.stop.wait()
         return self.stop.is_set()
 
-    async def _run(self) -> None:
+    async def deliver(self) -> Progress:
+        """The same for who has the right to deliver already: it holds the lock beside a SQLite database."""
         owner = secrets.randbits(62)
         async with Writing(self.database) as writing:
             pool, waiting, seal = await writing.run(self._begin)
@@ -106,6 +130,7 @@ class DeliveryRun:
                         await self._make_crew(writing, owner, pool, waiting, seal).work()
             finally:
                 await writing.run(lambda conn: self._end(conn, owner))
+        return self.progress
 
     def _begin(self, conn: StoreConnection) -> tuple[RelayPool, Waiting, Seal]:
         now, delays = self.clock(), self.rules.retry_delays
@@ -121,7 +146,10 @@ class DeliveryRun:
         )
         dkim_id = outbox.intern_dkim_identities(conn, self.dkim.identities if self.dkim else ())
         seal = Seal(signer=self.dkim, dkim_id=dkim_id, mails=self.progress.owed)
-        return RelayPool(known, read_backoffs(conn, Throttled.RELAY), delays), waiting, seal
+        backoffs = read_backoffs(conn, Throttled.RELAY)
+        if self.by_hand:  # also what is backed off is tried once at once
+            backoffs = {name: replace(backoff, until_at=None) for name, backoff in backoffs.items()}
+        return RelayPool(known, backoffs, delays), waiting, seal
 
     def _make_crew(self, writing: Writing, owner: int, pool: RelayPool, waiting: Waiting, seal: Seal) -> Crew:
         writer = LedgerWriter(writing, owner, self.clock, even_if_issue_paused=self.only is not None)
@@ -157,8 +185,9 @@ class DeliveryRun:
             halt=self.halt,
         )
 
-    def _count(self, outcome: Outcome) -> None:
-        self.progress.outcomes[outcome] += 1
+    def _count(self, finished: Finished) -> None:
+        self.progress.outcomes[finished.outcome] += 1
+        self.note(finished)
 
     def _end(self, conn: StoreConnection, owner: int) -> None:
         outbox.free_batches(conn, owner)

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row
 
 from newsletter.core.model import DeliveryState, Outcome, name_delivery
 from newsletter.core.policy import (
-    BLAME_LIMIT,
     BLAME_WINDOW_REPLIES,
+    BLAMED,
     RECOVERY_MAILS,
     SUPPRESS_AFTER,
     TROUBLES_IN_A_ROW,
@@ -96,10 +96,7 @@ class Consequences:
         causes.append(cause)
         if cause is Cause.OUR_FAULT and must_pause(list(causes)):
             causes.clear()
-            reason = (
-                f"{BLAME_LIMIT} of the last {BLAME_WINDOW_REPLIES} replies say that the fault is ours, as in: "
-                f"{attempted.reply.code or ''} {attempted.reply.text}"
-            )
+            reason = f"{BLAMED}, as in: {attempted.reply.code or ''} {attempted.reply.text}"
             self.alarm(f"issue {number} is paused: {reason}; mend it, then `newsletter issues resume {number}`")
             yield lambda conn: issues.pause_running(conn, number, reason)
 

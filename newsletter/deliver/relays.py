@@ -6,7 +6,7 @@ until it has answered, one connection at a time tries it.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from newsletter.core.policy import RECOVERY_MAILS, TROUBLES_IN_A_ROW, Stage
@@ -59,10 +59,8 @@ class RelayPool:
         backoffs: Mapping[str, Backoff],
         delays: Sequence[timedelta],
     ) -> None:
-        # Asked for by hand, also what is backed off is tried once at once.
         self.members = [
-            Member(relay=relay, id=number, backoff=replace(backoffs.get(relay.name, HEALTHY), until_at=None))
-            for relay, number in relays
+            Member(relay=relay, id=number, backoff=backoffs.get(relay.name, HEALTHY)) for relay, number in relays
         ]
         self._delays = delays
 

@@ -14,21 +14,22 @@ from typing import Protocol
 from newsletter.compose import Composer
 from newsletter.core.errors import NewsletterError, StoreError, TokenError, TransportError
 from newsletter.core.mails.message import Composed
-from newsletter.core.model import Outcome, name_delivery
+from newsletter.core.model import name_delivery
 from newsletter.core.policy import mails_per_connection
+from newsletter.deliver.attempt_log import log_attempt
 from newsletter.deliver.consequences import Consequences
 from newsletter.deliver.ledger_writer import Change, LedgerWriter, Started, Step
 from newsletter.deliver.outcomes import Rules, lose_reply, refuse_unwritable
 from newsletter.deliver.relays import Member, RelayPool
 from newsletter.deliver.signing import Mail, Seal
-from newsletter.store.outbox import Claimed
+from newsletter.store.outbox import Claimed, Finished
 from newsletter.store.throttles import write_relay
 from newsletter.transport.smtp import Attempted, Connection, Envelope
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What every connection of a run uses. `halt` ends the run for a reason; `count` counts outcomes.
+    """What every connection of a run uses. `halt` ends the run for a reason; `count` counts what came of attempts.
 
     `come_back` is told when a delivery is due again at once.
     """
@@ -41,7 +42,7 @@ class Tools:
     clock: Callable[[], datetime]
     stop: asyncio.Event
     halt: Callable[[str], None]
-    count: Callable[[Outcome], None]
+    count: Callable[[Finished], None]
     come_back: Callable[[], None]
     observe: Callable[[], None]
 
@@ -134,7 +135,7 @@ class Sender:
             self._release(claimed)
             return
         except NewsletterError as error:
-            self._finish(claimed, refuse_unwritable(str(error)), None, started)
+            self._finish(connection, claimed, refuse_unwritable(str(error)), None, started)
             return
         except asyncio.CancelledError:
             self._release(claimed)
@@ -143,13 +144,14 @@ class Sender:
             attempted = await connection.send(envelope, mail.octets)
         except asyncio.CancelledError:
             if connection.in_doubt:
-                self._finish(claimed, lose_reply((tools.clock() - started.at).total_seconds()), mail, started)
+                lost = lose_reply((tools.clock() - started.at).total_seconds())
+                self._finish(connection, claimed, lost, mail, started)
             else:
                 self._release(claimed)
             raise
         if attempted.counted:
             self.pool.note_answered(self.member, tools.clock(), attempted)
-            self._finish(claimed, attempted, mail, started)
+            self._finish(connection, claimed, attempted, mail, started)
         else:
             self.pool.note_lost(self.member, tools.clock(), connection, attempted)
             self._release(claimed)
@@ -159,12 +161,16 @@ class Sender:
         self.last = Step(released=(claimed.key, claimed.attempts))
         self.tools.come_back()
 
-    def _finish(self, claimed: Claimed, attempted: Attempted, mail: Mail | None, started: Started) -> None:
+    def _finish(
+        self, connection: Connection, claimed: Claimed, attempted: Attempted, mail: Mail | None, started: Started
+    ) -> None:
         tools = self.tools
         finished = tools.rules.finish(
             claimed, attempted, mail, started_at=started.at, relay_id=self.member.id, clock=tools.clock
         )
-        tools.count(finished.outcome)
+        tools.count(finished)
+        connect_seconds, connection.connect_seconds = connection.connect_seconds, 0.0  # the first mail's, no other's
+        log_attempt(claimed, finished, relay=self.member.relay.name, connect_seconds=connect_seconds)
         if finished.due_at is not None and finished.due_at <= tools.clock():
             tools.come_back()
         changes: tuple[Change, ...] = tools.consequences.draw(claimed, attempted, finished)

@@ -3,7 +3,7 @@
 Killed at any point it may be run again: the issue is unique by its period, each page of deliveries by its cursor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,14 @@ from newsletter.core.topics.matcher import TopicMatcher
 from newsletter.publish.pages import STORY, PageWriter, Planned, Press
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
+from newsletter.store.issues import NewIssue
 from newsletter.store.ledger import Audit
 
 __all__ = ["Planned", "Published", "Publisher", "audit"]
 
 Matches = tuple[TopicMatch, ...]
 Matched = tuple[Story, Matches]
+FreshStory = tuple[Story, Matches, Row[Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +56,11 @@ class Publisher(Press):
         with self.database.read() as conn:
             return Published(issue=number, new=new, editions=issues.count_editions(conn, number))
 
-    def finish_preparing(self, *, now: datetime) -> int:
-        """Write what killed publications left unwritten; returns how many rows."""
+    def finish_preparing(self, *, now: datetime, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Write what killed publications left unwritten, unless told to stop; returns how many rows."""
         with self.database.read() as conn:
             numbers = issues.list_preparing(conn)
-        return sum(PageWriter(self, number).write_all(now) for number in numbers)
+        return sum(PageWriter(self, number).write_all(now, should_stop) for number in numbers)
 
     def plan(self, brief: Brief, *, now: datetime, reissue: bool = False) -> Planned:
         """What publishing would come to, with nothing written; raises what `publish` would raise."""
@@ -67,10 +69,10 @@ class Publisher(Press):
             editions = issues.count_editions(conn, number or 0)
         if number is not None:
             return Planned(issue=number, new=0, editions=editions, audit=audit(self.database, number))
-        matched = self.match_topics(brief)
-        self._compile_all(brief, matched)
+        matched = self.match_all([brief])
+        self.compile_all(brief, matched)
         with self.database.read() as conn:
-            fresh = self._fresh_stories(conn, brief, matched, now)
+            fresh = self._demand_fresh(conn, brief, matched, now)
             number = subscribers.last_issue(conn)[0] + 1
             window = issues.read_window(conn, number, now - WINDOW)
         for position, (_, topics, seen) in enumerate(fresh, start=1):
@@ -91,36 +93,52 @@ class Publisher(Press):
             )
         return same
 
-    def match_topics(self, brief: Brief) -> list[Matched]:
-        """Each story of a brief with its topics."""
-        return [(story, self.matcher.match_story(story, language=brief.language)) for story in brief.stories]
+    def match_all(self, briefs: Sequence[Brief]) -> list[Matched]:
+        """Each story of some briefs with its topics, in their order."""
+        match = self.matcher.match_story
+        return [(story, match(story, language=brief.language)) for brief in briefs for story in brief.stories]
 
     def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool, paused: str | None) -> int:
-        matched = self.match_topics(brief)
-        self._compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
+        matched = self.match_all([brief])
+        self.compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
         with self.database.write() as conn:
             # Asked again under the write lock: another process may have published the same brief meanwhile.
             number = self._find_issue(conn, brief, reissue=reissue)
-            return self._insert_issue(conn, brief, matched, now, paused) if number is None else number
+            if number is not None:
+                return number
+            times = len(issues.find_brief(conn, brief))
+            period = f"brief:{brief.id}@{brief.date}" + (f"#{times + 1}" if times else "")
+            new = NewIssue(period=period, due_at=now, paused=paused)
+            return self.insert_issue(conn, [brief], self._demand_fresh(conn, brief, matched, now), new, now)
 
-    def _compile_all(self, brief: Brief, matched: Sequence[Matched]) -> None:
+    def compile_all(self, lead: Brief, matched: Sequence[Matched]) -> None:
+        """Compile everything once, in every language that a reader chose; TemplateError where that fails."""
         with self.database.read() as conn:
             languages = sorted({self.language, *subscribers.list_languages(conn)})
         for language in languages:
-            self.renderer.compile_frame(self.sender, issue=None, title=brief.title, date=brief.date, language=language)
+            self.renderer.compile_frame(self.sender, issue=None, title=lead.title, date=lead.date, language=language)
             for story, topics in matched:
-                self.compile_story(story, [m.topic for m in topics], brief.date, language)
+                self.compile_story(story, [m.topic for m in topics], lead.date, language)
 
-    def _fresh_stories(
+    def _demand_fresh(
         self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime
-    ) -> list[tuple[Story, Matches, Row[Any] | None]]:
-        """The stories to publish, each with its row where it was seen before; BriefError where there is none.
+    ) -> list[FreshStory]:
+        fresh = self.find_fresh(conn, [brief], matched, now)
+        if not fresh:
+            raise BriefError(f"{brief.source}: this brief has no story that was not published before")
+        return fresh
 
-        Left out is what earlier issues of this brief carried, what was first seen before the window, and what stands
-        in the brief twice.
+    def find_fresh(
+        self, conn: Connection, briefs: Sequence[Brief], matched: Sequence[Matched], now: datetime
+    ) -> list[FreshStory]:
+        """The stories to publish, each with its row where it was seen before.
+
+        Left out is what earlier issues of these briefs carried, what was first seen before the window, and what
+        stands there twice.
         """
-        published = issues.published_content_keys(conn, issues.find_brief(conn, brief))
-        fresh: list[tuple[Story, Matches, Row[Any] | None]] = []
+        known = [row for brief in briefs for row in issues.find_brief(conn, brief)]
+        published = issues.published_content_keys(conn, known)
+        fresh: list[FreshStory] = []
         keys: set[str] = set()
         for story, topics in matched:
             row = issues.find_story(conn, story)
@@ -128,24 +146,20 @@ class Publisher(Press):
             if is_new and keys.isdisjoint(story.identity):
                 fresh.append((story, topics, row))
                 keys |= story.identity
-        if not fresh:
-            raise BriefError(f"{brief.source}: this brief has no story that was not published before")
         return fresh
 
-    def _insert_issue(
-        self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime, paused: str | None
+    def insert_issue(
+        self, conn: Connection, briefs: Sequence[Brief], fresh: Sequence[FreshStory], new: NewIssue, now: datetime
     ) -> int:
-        fresh = self._fresh_stories(conn, brief, matched, now)
-        times = len(issues.find_brief(conn, brief))
-        period = f"brief:{brief.id}@{brief.date}" + (f"#{times + 1}" if times else "")
+        """Write an issue of these briefs, the first of which gives it title, date and language; returns its number."""
         domain = self.sender.from_address.rpartition("@")[2]
-        number = issues.insert_issue(conn, brief, period=period, domain=domain, now=now, due_at=now, paused=paused)
+        number = issues.insert_issue(conn, briefs, new, domain=domain, now=now)
         for position, (story, topics, seen) in enumerate(fresh, start=1):
             story_id = seen.id if seen else issues.insert_story(conn, story, now)
             content = STORY.dump_json(story).decode()
             reasons = [{"id": m.topic, "because": [e.sentence for e in m.because]} for m in topics]
-            new = issues.NewStory(story=story, content=content, topics=reasons)
-            issues.insert_issue_story(conn, number, position, story_id, new)
+            placed = issues.NewStory(story=story, content=content, topics=reasons)
+            issues.insert_issue_story(conn, number, position, story_id, placed)
         return number
 
 

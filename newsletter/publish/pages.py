@@ -1,8 +1,8 @@
 """Writes the deliveries of an issue: decides for a page of readers at a time, and commits each page by itself."""
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
@@ -60,18 +60,21 @@ class PageWriter:
     _editions: dict[tuple[str, tuple[int, ...]], int] = field(default_factory=dict)
     _held_stories: dict[int, frozenset[int]] = field(default_factory=dict)
 
-    def write_all(self, now: datetime) -> int:
-        """Write what is missing; returns how many rows this call wrote."""
+    def write_all(self, now: datetime, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Write what is missing, unless told to stop between two pages; returns how many rows this call wrote."""
         database, written = self.press.database, 0
         with database.read() as conn:
             issue = issues.find_issue(conn, self.number)
             if issue.state != IssueState.PREPARING:
                 return 0
             window = issues.read_window(conn, self.number, issue.due_at - WINDOW)
-        planner = Planner(issue_id=self.number, due_at=issue.due_at, window=window)
+        waves = issues.read_waves(issue)
+        planner = Planner(issue_id=self.number, due_at=issue.due_at, window=window, waves=waves)
         self._stories = {story.id: story.story_id for story in window}
         while count := self._write_next(planner):
             written += count
+            if should_stop():
+                return written
         with database.write() as conn:
             issues.finish_issue(conn, self.number, now)
         return written
@@ -84,7 +87,7 @@ class PageWriter:
             if not page or issue.state != IssueState.PREPARING:
                 return 0
             issues.advance_cursor(conn, self.number, page[-1].id, selected=len(page))
-            self._write_page(conn, issue, list(self._decide(conn, planner, page)))
+            self._write_page(conn, issue, planner, list(self._decide(conn, planner, page)))
             return len(page)
 
     def count_all(self, now: datetime, window: Sequence[WindowStory]) -> Planned:
@@ -132,9 +135,11 @@ class PageWriter:
             )
         return self._held_stories[edition_id]
 
-    def _write_page(self, conn: Connection, issue: Row[Any], decided: Sequence[tuple[Reader, Decision]]) -> None:
+    def _write_page(
+        self, conn: Connection, issue: Row[Any], planner: Planner, decided: Sequence[tuple[Reader, Decision]]
+    ) -> None:
         mailed = [(reader, decision) for reader, decision in decided if decision.exclusion is None]
-        batches, batch_of = _make_batches(issue, [reader for reader, _ in mailed])
+        batches, batch_of = _make_batches(planner, [reader for reader, _ in mailed])
         self._intern_editions(conn, issue, {(reader.language, decision.stories) for reader, decision in mailed})
         rows = [
             {
@@ -151,13 +156,12 @@ class PageWriter:
         ]
         issues.insert_page(conn, rows, batches)
         gathering = [(reader, decision) for reader, decision in decided if reader.frequency != "each"]
-        subscribers.advance_windows(
-            conn,
-            self.number,
-            issue.due_at,
-            mailed=[reader.id for reader, decision in gathering if decision.exclusion is None],
-            skipped=[r.id for r, decision in gathering if decision.exclusion is Exclusion.NO_MATCHING_STORIES],
-        )
+        mailed_at: dict[datetime, list[int]] = defaultdict(list)
+        for reader, decision in gathering:
+            if decision.exclusion is None:
+                mailed_at[planner.due_at(reader)].append(reader.id)
+        skipped = [r.id for r, decision in gathering if decision.exclusion is Exclusion.NO_MATCHING_STORIES]
+        subscribers.advance_windows(conn, self.number, mailed=mailed_at, skipped=skipped)
 
     def _intern_editions(self, conn: Connection, issue: Row[Any], wanted: set[tuple[str, tuple[int, ...]]]) -> None:
         new = sorted(wanted - self._editions.keys())
@@ -188,23 +192,24 @@ class PageWriter:
         self._rendered.update((language, story) for story in missing)
 
 
-def _make_batches(issue: Row[Any], readers: Sequence[Reader]) -> tuple[list[dict[str, Any]], dict[int, int]]:
-    """Batches of at most BATCH_SIZE readers of one lane, and the index of each reader's batch."""
+def _make_batches(planner: Planner, readers: Sequence[Reader]) -> tuple[list[dict[str, Any]], dict[int, int]]:
+    """Batches of at most BATCH_SIZE readers of one lane and due moment, and the index of each reader's batch."""
     batches: list[dict[str, Any]] = []
     batch_of: dict[int, int] = {}
-    by_lane = sorted(readers, key=lambda reader: (reader.lane, reader.id))
-    for lane, group in groupby(by_lane, key=lambda reader: reader.lane):
-        ids = [reader.id for reader in group]
+    grouped: dict[tuple[str, datetime], list[int]] = defaultdict(list)
+    for reader in readers:
+        grouped[reader.lane, planner.due_at(reader)].append(reader.id)
+    for (lane, due_at), ids in sorted(grouped.items()):
         for start in range(0, len(ids), outbox.BATCH_SIZE):
             chunk = ids[start : start + outbox.BATCH_SIZE]
             batch_of.update(dict.fromkeys(chunk, len(batches)))
             batches.append(
                 {
-                    "issue_id": issue.id,
+                    "issue_id": planner.issue_id,
                     "lane": lane,
                     "first_subscriber": chunk[0],
                     "last_subscriber": chunk[-1],
-                    "due_at": issue.due_at,
+                    "due_at": due_at,
                 }
             )
     return batches, batch_of

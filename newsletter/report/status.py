@@ -7,10 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from newsletter.core.cron import next_occurrence
 from newsletter.core.policy import mails_per_connection
+from newsletter.core.runs import Timetable
 from newsletter.core.throttle import HEALTHY, Backoff, Limit
 from newsletter.report import describe_issue
 from newsletter.store import issues, upkeep
+from newsletter.store.agenda import read_agenda
+from newsletter.store.alarms import describe_alarms
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 from newsletter.store.throttles import Throttled, read_backoffs
@@ -20,18 +24,26 @@ UNLIMITED = Limit()
 
 
 def describe_status(
-    database: Database, *, relays: Sequence[Relay], limits: Mapping[str, Limit], now: datetime
+    database: Database,
+    *,
+    relays: Sequence[Relay],
+    limits: Mapping[str, Limit],
+    timetable: Timetable | None,
+    now: datetime,
 ) -> dict[str, Any]:
-    """What runs, what is owed, the last issue, and the health of every relay and of the domains that have any."""
+    """What runs, what is owed, the last issue, what is wrong, and the health of every relay and limited domain."""
     with database.read() as conn:
         queue = upkeep.survey_queue(conn, now)
+        agenda = read_agenda(conn)
         published = issues.list_issues(conn)[:1]
         return {
             "running": database.path is not None and DeliveryLock(database.path).is_held(),
             "paused": upkeep.is_paused(conn),
-            "next_run": None,  # nothing keeps to a schedule yet
+            "next_run": next_occurrence(timetable.cron, timetable.zone, now).at if timetable else None,
+            "last_run": agenda.last_at if agenda else None,
             **asdict(queue),
             "last_issue": describe_issue(conn, published[0]) if published else None,
+            "alarms": describe_alarms(conn),
             "relays": describe_relays(conn, relays, now),
             "domains": _describe_domains(conn, limits, now),
         }

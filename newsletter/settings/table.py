@@ -24,8 +24,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from newsletter.core.address import parse_domain
+from newsletter.core.cron import Cron, parse_cron
 from newsletter.core.errors import ConfigError
-from newsletter.core.schedule import Cron, parse_cron, parse_zone
+from newsletter.core.schedule import parse_zone
 from newsletter.settings import values
 from newsletter.settings.values import From
 
@@ -209,6 +210,7 @@ class Settings(BaseSettings):
     web: Web = Field(default_factory=Web)
     log_format: Literal["text", "json"] = _setting("text", "text or json.")
     log_level: Level = _setting("info", "debug, info, warning or error.")
+    log_addresses: bool = _setting("false", "Whether the log shows readers' addresses whole; else they are masked.")
 
     def require_from(self) -> From:
         """Who the mails are from; ConfigError where it is not set."""

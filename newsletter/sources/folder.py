@@ -42,14 +42,14 @@ def list_briefs(source: str, *, language: str) -> tuple[list[Brief], list[Newsle
     """
     briefs: list[Brief] = []
     errors: list[NewsletterError] = []
-    for path in _brief_files(_folder_of(source)):
+    for path in list_files(_folder_of(source)):
         try:
             data, modified_at = _read_file(path)
             if path.suffix.lower() != ".json" or is_json_feed(data):
                 briefs.append(_parse(path, data, modified_at, language))
         except NewsletterError as error:
             errors.append(error)
-    return sorted(briefs, key=_age, reverse=True), errors
+    return sorted(briefs, key=age_of, reverse=True), errors
 
 
 def find_brief(sources: Sequence[str], reference: str, *, language: str) -> Brief:
@@ -64,7 +64,7 @@ def find_brief(sources: Sequence[str], reference: str, *, language: str) -> Brie
     if is_file and Path(reference).suffix.lower() in _SUFFIXES:
         return read_brief(Path(reference), language=language)
     for folder in folders:
-        for path in _brief_files(folder):
+        for path in list_files(folder):
             if reference in (path.stem, path.name):
                 return read_brief(path, language=language)
     if is_file:
@@ -81,24 +81,31 @@ def _find_latest(folders: Sequence[Path], language: str) -> Brief:
         briefs += found
         errors += broken
     if briefs:
-        return max(briefs, key=_age)
+        return max(briefs, key=age_of)
     if errors:
         raise errors[0]
     raise BriefError(f"there is no brief in {', '.join(str(folder) for folder in folders)}")
 
 
-def _age(brief: Brief) -> tuple[object, object, str]:
+def age_of(brief: Brief) -> tuple[object, object, str]:
+    """What briefs are ordered by: the newest date is the latest, then the file changed last."""
     return brief.date, brief.modified_at, brief.id
 
 
+def is_address(source: str) -> bool:
+    """Whether a source is a feed's address rather than a folder."""
+    return _ADDRESS.match(source) is not None
+
+
 def _folder_of(source: str) -> Path:
-    if _ADDRESS.match(source):
+    if is_address(source):
         shown = mask_credentials(source)
         raise SourceError(f"{shown}: fetching feeds over HTTP comes with the daemon; save the feed to a file for now")
     return Path(source)
 
 
-def _brief_files(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
+    """The files of a folder that may be briefs; SourceError where it cannot be read."""
     try:
         return sorted(path for path in folder.iterdir() if _is_brief(path))
     except OSError as error:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, Select, bindparam, case, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -54,6 +55,22 @@ class NewStory:
     topics: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewIssue:
+    """An issue about to be written: what makes it unique, and when it is due, in some zones at their own moments.
+
+    With `paused`, a reason, it will be paused when its deliveries are written.
+    """
+
+    period: str
+    due_at: datetime
+    waves: Mapping[str, datetime] = field(default_factory=dict)
+    paused: str | None = None
+
+
+_WAVES = TypeAdapter(dict[str, datetime])
+
+
 def insert_ignoring(conn: Connection, table: Any) -> Any:
     """An INSERT that leaves rows alone whose key is there already."""
     return _dialect_insert(conn.dialect.name, table).on_conflict_do_nothing()
@@ -78,6 +95,11 @@ def list_issues(conn: Connection) -> Sequence[Row[Any]]:
     return conn.execute(issues.select().order_by(issues.c.id.desc())).all()
 
 
+def list_paused(conn: Connection) -> Sequence[Row[Any]]:
+    """The issues that are paused, oldest first."""
+    return conn.execute(issues.select().where(issues.c.state == IssueState.PAUSED).order_by(issues.c.id)).all()
+
+
 def find_brief(conn: Connection, brief: Brief) -> Sequence[Row[Any]]:
     """The rows of this brief (same name and date), newest first; more than one where it was reissued."""
     query = briefs.select().where(briefs.c.name == brief.id, briefs.c.date == brief.date)
@@ -89,33 +111,48 @@ def list_briefs(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
     return conn.execute(briefs.select().where(briefs.c.issue_id == issue_id).order_by(briefs.c.id)).all()
 
 
-def insert_issue(
-    conn: Connection, brief: Brief, *, period: str, domain: str, now: datetime, due_at: datetime, paused: str | None
-) -> int:
-    """Write a new issue of one brief in state `preparing`, its audience frozen now; returns its number.
+def newest_brief_date(conn: Connection) -> date | None:
+    """The date of the newest brief that is in an issue."""
+    return conn.execute(select(func.max(briefs.c.date))).scalar()
 
-    With `paused`, a reason, it will be paused when its deliveries are written.
+
+def has_period(conn: Connection, period: str) -> bool:
+    """Whether an issue of this period was published."""
+    return conn.execute(select(issues.c.id).where(issues.c.period == period)).scalar() is not None
+
+
+def insert_issue(conn: Connection, contents: Sequence[Brief], new: NewIssue, *, domain: str, now: datetime) -> int:
+    """Write a new issue of these briefs in state `preparing`, its audience frozen now; returns its number.
+
+    The first brief gives it title, date and language.
     """
+    lead = contents[0]
     audience = conn.execute(select(func.coalesce(func.max(subscribers.c.id), 0))).scalar_one()
     values = {
-        "period": period,
-        "title": brief.title,
-        "date": brief.date,
-        "language": brief.language,
+        "period": new.period,
+        "title": lead.title,
+        "date": lead.date,
+        "language": lead.language,
         "domain": domain,
         "state": IssueState.PREPARING,
-        "reason": paused,
+        "reason": new.paused,
         "created_at": now,
-        "due_at": due_at,
+        "due_at": new.due_at,
+        "waves": _WAVES.dump_json(dict(new.waves)).decode() if new.waves else None,
         "audience_max_id": audience,
     }
     number = int(conn.execute(issues.insert().values(values).returning(issues.c.id)).scalar_one())
-    conn.execute(
-        briefs.insert().values(
-            name=brief.id, date=brief.date, digest=brief.digest, title=brief.title, source=brief.source, issue_id=number
-        )
-    )
+    rows = [
+        {"name": b.id, "date": b.date, "digest": b.digest, "title": b.title, "source": b.source, "issue_id": number}
+        for b in contents
+    ]
+    conn.execute(briefs.insert(), rows)
     return number
+
+
+def read_waves(issue: Row[Any]) -> dict[str, datetime]:
+    """The moments of an issue that goes by local time, by the name of a zone; empty where it has one moment."""
+    return _WAVES.validate_json(issue.waves) if issue.waves else {}
 
 
 def find_story(conn: Connection, story: Story) -> Row[Any] | None:

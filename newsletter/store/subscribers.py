@@ -78,6 +78,14 @@ def list_languages(conn: Connection) -> list[str]:
     return list(conn.execute(query.distinct()).scalars())
 
 
+def list_zones(conn: Connection) -> list[str]:
+    """The time zones that active subscribers chose."""
+    query = select(subscribers.c.timezone).where(
+        subscribers.c.state == SubscriberState.ACTIVE, subscribers.c.timezone.is_not(None)
+    )
+    return list(conn.execute(query.distinct()).scalars())
+
+
 def read_audience(conn: Connection, *, after: int, until: int | None, timezone: str, language: str) -> list[Reader]:
     """One page of the active subscribers with after < id <= until."""
     query = (
@@ -108,11 +116,13 @@ def read_audience(conn: Connection, *, after: int, until: int | None, timezone: 
 
 
 def advance_windows(
-    conn: Connection, issue_id: int, due_at: datetime, *, mailed: Sequence[int], skipped: Sequence[int]
+    conn: Connection, issue_id: int, *, mailed: Mapping[datetime, Sequence[int]], skipped: Sequence[int]
 ) -> None:
-    """Note that readers who gather stories are covered up to an issue; those mailed are due again only later."""
-    covered = {"covered_issue_id": issue_id, "has_gap": False}
-    for ids, values in ((mailed, {**covered, "last_mail_at": due_at}), (skipped, covered)):
+    """Note that readers who gather stories are covered up to an issue; those mailed, by when, are due again later."""
+    covered: dict[str, Any] = {"covered_issue_id": issue_id, "has_gap": False}
+    groups = [(ids, {**covered, "last_mail_at": due_at}) for due_at, ids in mailed.items()]
+    groups.append((skipped, covered))
+    for ids, values in groups:
         if ids:
             # Forward only: an older issue may be written after a newer one.
             behind = subscribers.c.covered_issue_id < issue_id

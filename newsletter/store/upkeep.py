@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, select, true, update
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, true, update
 
-from newsletter.core.model import DeliveryState, Exclusion, Key, Outcome
+from newsletter.core.model import DeliveryState, Exclusion, IssueState, Key, Outcome
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
-from newsletter.store.schema import batches, deliveries, service
+from newsletter.store.schema import batches, deliveries, issues, service
 from newsletter.store.throttles import Throttled, read_backoffs, shut_lanes
 
 DIED_RESPONSE = "the process ended before the reply was known"
@@ -94,6 +94,18 @@ def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
     return int(conn.execute(fresh).scalar_one()) + int(conn.execute(deferred).scalar_one())
 
 
+def is_work_due(conn: Connection, now: datetime) -> bool:
+    """Whether a delivery could be claimed now; costs the same however many are owed."""
+    running = exists().where(issues.c.id == batches.c.issue_id, issues.c.state == IssueState.RUNNING)
+    fresh = exists().where(~batches.c.done, batches.c.due_at <= now, running, batches.c.lane.not_in(shut_lanes(now)))
+    deferred = exists().where(
+        deliveries.c.due_at <= now,
+        deliveries.c.lane.not_in(shut_lanes(now)),
+        exists().where(issues.c.id == deliveries.c.issue_id, issues.c.state == IssueState.RUNNING),
+    )
+    return not is_paused(conn) and bool(conn.execute(select(or_(fresh, deferred))).scalar())
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queue:
     """How many deliveries are owed now, how many only later, and when the first of these is due."""
@@ -142,6 +154,11 @@ def is_sending(conn: Connection, issue_id: int | None) -> bool:
     """Whether any mail is on the wire now, of one issue or of any."""
     of_issue = true() if issue_id is None else deliveries.c.issue_id == issue_id
     return bool(conn.execute(select(exists().where(deliveries.c.owner.is_not(None), of_issue))).scalar())
+
+
+def count_sending(conn: Connection) -> int:
+    """How many mails are on the wire now."""
+    return int(conn.execute(select(func.count()).where(deliveries.c.owner.is_not(None))).scalar_one())
 
 
 def _matching(which: Mapping[str, Any]) -> Any:

@@ -50,10 +50,11 @@ class Attempted:
 
 
 class Connection:
-    """An open connection to a relay. Not to be shared by tasks: one mail at a time."""
+    """An open connection to a relay, which took `connect_seconds`. Not to be shared by tasks: one mail at a time."""
 
-    def __init__(self, relay: Relay, opened: Opened) -> None:
+    def __init__(self, relay: Relay, opened: Opened, *, connect_seconds: float = 0.0) -> None:
         self.relay = relay
+        self.connect_seconds = connect_seconds
         self.offers = opened.offers
         self.mails_sent = 0
         self.mails_answered = 0
@@ -194,4 +195,6 @@ async def open_connection(relay: Relay, *, local_hostname: str | None = None) ->
     `local_hostname` is the name in EHLO, else the machine's own. Raises RelayUnreachableError (try again later) or
     RelayRefusedError (stop: the settings or the relay must change first), each a sentence that names the relay.
     """
-    return Connection(relay, await open_transport(relay, local_hostname=local_hostname))
+    began_at = perf_counter()
+    opened = await open_transport(relay, local_hostname=local_hostname)
+    return Connection(relay, opened, connect_seconds=perf_counter() - began_at)

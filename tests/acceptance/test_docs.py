@@ -48,6 +48,7 @@ SCRIPT = {
     "deliver": "",
     "issues list": "",
     "issues retry": "1",
+    "schedule": "--next 1",
     "status": "",
     "doctor": "",
     "audit": "",
@@ -119,7 +120,7 @@ def test_every_json_object_has_the_keys_that_the_reference_shows(workshop: Works
     workshop.write("briefs/2026-11-23-monday.json", LABELS)
     workshop.write("suppressed.csv", "email\nx@example.org\nno address\n")
     workshop.write("subscribers/list.csv", read(workshop.folder / "subscribers/list.csv") + "bad\n")
-    workshop.configure(ON_UNCERTAIN="hold")
+    workshop.configure(ON_UNCERTAIN="hold", SCHEDULE="0 7 * * *")
     with run_in_thread(SmtpServer(replies={"BODY": {"ben@example.org": [DROP]}})) as server:
         workshop.use(server)
         for name, arguments in SCRIPT.items():

@@ -64,7 +64,9 @@ def publish(database: Database, *, now: datetime = NOW, name: str = "monday", si
     """An issue with an edition for everybody; `since` is the issue up to which they were covered before."""
     brief = Brief(id=name, title="Monday", date=date(2026, 11, 23), language="en", stories=(Story(title="Comet"),))
     with database.write() as conn:
-        number = issues.insert_issue(conn, brief, period=name, domain="example.org", now=now, due_at=now, paused=None)
+        number = issues.insert_issue(
+            conn, [brief], issues.NewIssue(period=name, due_at=now), domain="example.org", now=now
+        )
         story = issues.insert_story(conn, brief.stories[0], now)
         new = issues.NewStory(story=brief.stories[0], content="{}", topics=[{"id": "space", "because": ["comet"]}])
         placed = issues.insert_issue_story(conn, number, 1, story, new)
@@ -246,7 +248,7 @@ def test_an_issue_that_is_still_being_written_is_left_alone(database: Database) 
     brief = Brief(id="tuesday", title="Tuesday", date=date(2026, 11, 24), language="en", stories=())
     with database.write() as conn:
         issue = issues.insert_issue(
-            conn, brief, period="tuesday", domain="example.org", now=NOW, due_at=NOW, paused=None
+            conn, [brief], issues.NewIssue(period="tuesday", due_at=NOW), domain="example.org", now=NOW
         )
     for verb in (control.pause_issue, control.resume_issue, control.cancel_issue):
         with pytest.raises(StoreError, match=f"issue {issue} is still being written"):

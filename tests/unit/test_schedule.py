@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from newsletter.core.schedule import Frequency, last_boundary, parse_cron, parse_frequency, parse_zone
+from newsletter.core.cron import parse_cron
+from newsletter.core.schedule import Frequency, last_boundary, parse_frequency, parse_zone
 
 ZONES = st.sampled_from(
     [

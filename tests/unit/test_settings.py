@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from newsletter.core.cron import parse_cron
 from newsletter.core.errors import ConfigError
-from newsletter.core.schedule import parse_cron
 from newsletter.settings import DomainLimit, From, Settings, describe_settings, load_settings
 from newsletter.settings.values import mask_credentials
 
@@ -25,7 +25,7 @@ CONTRACT = {
     "BOUNCE_DOMAIN": "", "BOUNCE_MAILBOX": "", "DKIM__DOMAIN": "", "DKIM__SELECTOR": "", "DKIM__KEY_FILE": "",
     "DKIM__ED25519_SELECTOR": "", "DKIM__ED25519_KEY_FILE": "", "ALERT_TO": "", "RETAIN_DAYS": "400",
     "WEB__HOST": "127.0.0.1", "WEB__PORT": "8000", "WEB__OPERATOR_PASSWORD": "",
-    "LOG_FORMAT": "text", "LOG_LEVEL": "info",
+    "LOG_FORMAT": "text", "LOG_LEVEL": "info", "LOG_ADDRESSES": "false",
 }  # fmt: skip
 
 
