@@ -81,10 +81,15 @@ class Publisher(Press):
         return PageWriter(self, number).count_all(now, window)
 
     def _find_issue(self, conn: Connection, brief: Brief, *, reissue: bool) -> int | None:
-        """The issue that holds this brief just as it is; BriefError where another state of it was published."""
+        """The issue that holds this brief just as it is; BriefError where another state of it was published.
+
+        Of a continuous brief without news it is the last one: what was corrected in a feed is no story again.
+        """
         known = issues.find_brief(conn, brief)
         same = next((int(row.issue_id) for row in known if row.digest == brief.digest), None)
         if same is None and known and not reissue:
+            if brief.is_continuous:
+                return None if _has_news(conn, brief) else int(known[0].issue_id)
             raise BriefError(
                 f"{brief.source}: this brief was published as issue {known[0].issue_id} and has changed since; "
                 "--reissue sends its new and changed stories"
@@ -125,6 +130,7 @@ class Publisher(Press):
         for story, topics in matched:
             row = issues.find_story(conn, story)
             is_new = story.content_key not in published and (row is None or row.first_seen_at >= now - WINDOW)
+            is_new &= row is None or not brief.is_continuous
             if is_new and keys.isdisjoint(story.identity):
                 fresh.append((story, topics, row))
                 keys |= story.identity
@@ -147,6 +153,11 @@ class Publisher(Press):
             new = issues.NewStory(story=story, content=content, topics=reasons)
             issues.insert_issue_story(conn, number, position, story_id, new)
         return number
+
+
+def _has_news(conn: Connection, brief: Brief) -> bool:
+    """Whether a brief holds a story that no issue has carried."""
+    return any(issues.find_story(conn, story) is None for story in brief.stories)
 
 
 def audit(database: Database, number: int | None) -> Audit:
