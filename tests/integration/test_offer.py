@@ -175,10 +175,10 @@ def test_no_password_stands_in_the_database(server: FeedServer, database: Databa
 def test_a_slow_feed_holds_up_no_other(server: FeedServer, database: Database) -> None:
     slow = server.offer("/slow", quirk="stall")
     broken, good = server.url("/none"), server.offer("/good", make_feed("One"))
-    rules = FeedRules(language="en", zone=ZoneInfo("UTC"), seconds=0.5)
+    rules = FeedRules(language="en", zone=ZoneInfo("UTC"), seconds=2)
     problems = refresh_feeds(database, [slow, broken, good], rules=rules, now=MONDAY)
     assert problems == {
-        slow: f"feed {slow} cannot be fetched: it takes longer than 0.5 seconds",
+        slow: f"feed {slow} cannot be fetched: it takes longer than 2 seconds",
         broken: f"feed {broken} cannot be fetched: it answers 404 (Not Found)",
     }
     assert titles(database, good) == ["One"]
