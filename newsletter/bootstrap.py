@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from newsletter.core.tokens import Signer
     from newsletter.core.topics.matcher import TopicMatcher
     from newsletter.deliver import DeliveryRun, Progress, Rules
+    from newsletter.offer import Offer
     from newsletter.publish import Publisher
     from newsletter.store.database import Database
     from newsletter.store.outbox import Finished
@@ -233,14 +234,27 @@ class Service:
             hold=settings.on_uncertain == "hold",
         )
 
+    @cached_property
+    def offer(self) -> "Offer":
+        """What the sources offer, in their order; fetches feeds."""
+        from newsletter.offer import Offer
+
+        return Offer(
+            sources=self.settings.briefs,
+            language=self.settings.language,
+            zone=self.settings.timezone,
+            allow_private=self.settings.allow_private_feeds,
+            open_database=lambda: self.database,
+            now=self.now,
+        )
+
     def find_brief(self, reference: str) -> Brief:
-        """The brief of this path or id, or the latest of the sources, with warnings about unknown topics added."""
+        """The brief of this path, id or address, or the latest, with warnings about unknown topics added."""
         from dataclasses import replace
 
         from newsletter.core.topics.matcher import warn_unknown_topics
-        from newsletter.sources.folder import find_brief
 
-        brief = find_brief(self.settings.briefs, reference, language=self.settings.language)
+        brief = self.offer.find(reference)
         return replace(brief, warnings=(*brief.warnings, *warn_unknown_topics(brief, self.catalogue)))
 
     def known_topics(self) -> set[str]:
@@ -253,22 +267,7 @@ class Service:
 
     def list_briefs(self) -> tuple[list[Brief], list[NewsletterError]]:
         """All briefs of the sources, newest first, and what could not be read."""
-        from newsletter.sources.folder import list_briefs
-
-        found: list[Brief] = []
-        broken: list[NewsletterError] = []
-        for source in self.settings.briefs:
-            briefs, errors = list_briefs(source, language=self.settings.language)
-            found += briefs
-            broken += errors
-        return sorted(found, key=lambda brief: (brief.date, brief.modified_at), reverse=True), broken
-
-    def refresh_feeds(self) -> None:
-        """Fetch the feeds."""
-
-    def read_feed(self, address: str) -> Brief:
-        """A feed's last good state."""
-        raise ConfigError(f"{address}: not yet")
+        return self.offer.list()
 
     def find_person(self, email: str) -> "Row[Any]":
         """The subscriber with this address; StoreError where there is none."""

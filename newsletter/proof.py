@@ -42,7 +42,7 @@ def make_proof(
     language = (person.language if person else None) or publisher.language
     sources = []
     parts = []
-    for story, matches in publisher.match_all([brief]):
+    for story, matches in publisher.match_topics(brief):
         topics = [match.topic for match in matches]
         if EVERY_STORY in wanted or not set(wanted).isdisjoint(topics):
             names = tuple(publisher.catalogue[topic].name for topic in topics)

@@ -241,7 +241,10 @@ class BriefWarning:
 
 @dataclass(frozen=True, kw_only=True)
 class Brief:
-    """What a source said for a period: ordered stories. `id` is the file's name without its suffix."""
+    """What a source said for a period: ordered stories. `id` is the file's name without its suffix.
+
+    A continuous one goes on under its id for ever, as a feed does: what changes in it is news, not a correction.
+    """
 
     id: str
     title: str
@@ -250,6 +253,7 @@ class Brief:
     stories: tuple[Story, ...]
     warnings: tuple[BriefWarning, ...] = ()
     source: str = ""
+    is_continuous: bool = False
     modified_at: datetime | None = field(default=None, compare=False)
 
     @cached_property

@@ -26,7 +26,7 @@ from newsletter.daemon.threads import in_thread
 from newsletter.daemon.ticker import Ticker
 from newsletter.daemon.watcher import Watcher
 from newsletter.metrics import Metrics
-from newsletter.sources.folder import is_address
+from newsletter.sources.remote import is_address
 from newsletter.store import ledger, upkeep
 
 TICK_SECONDS = 1
@@ -79,6 +79,7 @@ class Daemon:
 
     def _build(self) -> None:
         service, settings = self.service, self.service.settings
+        self._fetched = asyncio.Event()
         self._metrics = Metrics(version("newsletter"))
         self._watcher = Watcher(service=service, shelf=Shelf(), metrics=self._metrics)
         self._ticker = Ticker(service=service, shelf=Shelf(), should_stop=self.stop.is_set)
@@ -123,6 +124,9 @@ class Daemon:
         await in_thread(self._ticker.tick, self.service.now())
 
     async def _look(self) -> None:
+        if self._pages is not None:
+            self._pages.pulse(self._metrics.render())
+        await self._fetched.wait()  # before, nothing is known of the feeds
         now, deliverer = self.service.now(), self._deliverer
         await in_thread(
             self._watcher.look,
@@ -136,7 +140,10 @@ class Daemon:
         await mail_alarms(self.service, now)
 
     async def _fetch(self) -> None:
-        await in_thread(self.service.refresh_feeds)
+        try:
+            await in_thread(self.service.offer.refresh_feeds)
+        finally:
+            self._fetched.set()
 
     async def _tidy(self) -> None:
         """Give up what is too old, and forget what is past its retention."""

@@ -15,7 +15,7 @@ from newsletter.bootstrap import Service
 from newsletter.core.errors import NewsletterError
 from newsletter.core.model import Brief
 from newsletter.sources import folder
-from newsletter.sources.folder import is_address
+from newsletter.sources.remote import is_address
 
 SETTLED_SECONDS = 2.0
 """A file that has not changed for so long, and that nobody holds open for writing, is taken for whole."""
@@ -35,7 +35,7 @@ class Found:
     def newest(self) -> Brief | None:
         """The newest brief of all."""
         briefs = [brief for source in self.sources for brief in source[:1]]
-        return max(briefs, key=folder.age_of, default=None)
+        return max(briefs, key=folder.tell_age, default=None)
 
 
 @dataclass(kw_only=True)
@@ -43,7 +43,7 @@ class Shelf:
     """Remembers each file as it was read; `clock` counts seconds since 1970, like the times of files."""
 
     clock: Callable[[], float] = time.time
-    _known: dict[tuple[Path, int, int], Brief | NewsletterError] = field(default_factory=dict)
+    _known: dict[tuple[Path, int, int], Brief | NewsletterError | None] = field(default_factory=dict)
 
     def look(self, service: Service) -> Found:
         """Everything that the sources hold now. A folder or feed that cannot be read is among the broken."""
@@ -52,21 +52,21 @@ class Shelf:
         for source in service.settings.briefs:
             try:
                 if is_address(source):
-                    found.sources.append([service.read_feed(source)])
+                    briefs, errors = service.offer.read_feed(source)
+                    found.broken.update((source, error) for error in errors)
                 else:
-                    found.sources.append(
-                        sorted(self._read(service, Path(source), known, found), key=folder.age_of, reverse=True)
-                    )
+                    briefs = sorted(self._read(service, Path(source), known, found), key=folder.tell_age, reverse=True)
             except NewsletterError as error:
-                found.sources.append([])
+                briefs = []
                 found.broken[source] = error
+            found.sources.append(briefs)
         return found
 
     def _read(
         self,
         service: Service,
         place: Path,
-        known: dict[tuple[Path, int, int], Brief | NewsletterError],
+        known: dict[tuple[Path, int, int], Brief | NewsletterError | None],
         found: Found,
     ) -> Iterator[Brief]:
         for path in folder.list_files(place):
@@ -78,11 +78,11 @@ class Shelf:
                 found.half_written.append(path)
                 continue
             key = (path, status.st_mtime_ns, status.st_size)
-            brief = known.get(key) or _read_file(path, service)
+            brief = known[key] if key in known else _read_file(path, service)
             self._known[key] = brief
             if isinstance(brief, NewsletterError):
                 found.broken[str(path)] = brief
-            else:
+            elif brief is not None:
                 yield brief
 
     def _is_whole(self, path: Path, status: os.stat_result) -> bool:
@@ -90,9 +90,9 @@ class Shelf:
         return not 0 <= since < SETTLED_SECONDS and not is_being_written(path)
 
 
-def _read_file(path: Path, service: Service) -> Brief | NewsletterError:
+def _read_file(path: Path, service: Service) -> Brief | NewsletterError | None:
     try:
-        return folder.read_brief(path, language=service.settings.language)
+        return folder.read_offered(path, language=service.settings.language)
     except NewsletterError as error:
         return error
 

@@ -94,7 +94,7 @@ class Ticker:
 
     def _go(self, run: Run, agenda: Agenda, now: datetime) -> None:
         service = self.service.renew()
-        service.refresh_feeds()
+        service.offer.refresh_feeds()
         found = self.shelf.look(service)
         if found.half_written and now - (self._waiting_since or now) < PATIENCE:
             self._waiting_since = self._waiting_since or now

@@ -26,8 +26,7 @@ from newsletter.core.model import DeliveryState
 from newsletter.core.throttle import Backoff
 from newsletter.daemon.shelf import Found, Shelf
 from newsletter.metrics import Metrics, State
-from newsletter.settings.values import mask_credentials
-from newsletter.sources.folder import is_address
+from newsletter.sources.remote import is_address, show_address
 from newsletter.store import alarms, issues, upkeep
 from newsletter.store.outbox import Finished
 from newsletter.store.throttles import Throttled, read_backoffs
@@ -106,7 +105,7 @@ def _is_shut(backoffs: Mapping[str, Backoff], name: str, now: datetime) -> bool:
 def _find_source_alarms(found: Found) -> Iterator[Alarm]:
     for place, error in found.broken.items():
         if is_address(place):
-            yield Alarm(cause=Cause.FEED_BROKEN, subject=mask_credentials(place), message=str(error))
+            yield Alarm(cause=Cause.FEED_BROKEN, subject=show_address(place), message=str(error))
         else:
             yield Alarm(cause=Cause.BRIEF_UNREADABLE, subject=place, message=str(error))
 

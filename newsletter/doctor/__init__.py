@@ -18,6 +18,7 @@ from newsletter.core.errors import ConfigError, NewsletterError
 from newsletter.doctor.findings import Finding, is_loopback
 from newsletter.doctor.keys import check_dkim
 from newsletter.doctor.relays import check_relays
+from newsletter.sources.remote import show_address
 from newsletter.store import issues
 from newsletter.store.database import HEAD
 from newsletter.store.upkeep import probe_write
@@ -109,13 +110,16 @@ def _check_briefs(service: Service) -> Iterator[Finding]:
     briefs, broken = service.list_briefs()
     for error in broken:
         yield Finding(
-            check="briefs", state="warn", found=str(error), remedy="Mend the file: until then it is left out."
+            check="briefs",
+            state="warn",
+            found=str(error),
+            remedy="Mend the file or the feed: until then it is left out, or as it last was.",
         )
     if briefs:
         told = f"{len(briefs)} can be read, the latest is {briefs[0].id} of {briefs[0].date}"
         yield Finding(check="briefs", state="ok", found=told)
     elif not broken:
-        where = ", ".join(service.settings.briefs)
+        where = ", ".join(map(show_address, service.settings.briefs))
         yield Finding(
             check="briefs", state="warn", found=f"there is none in {where}", remedy="Put one there before you send."
         )

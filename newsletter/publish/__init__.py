@@ -24,6 +24,7 @@ __all__ = ["Planned", "Published", "Publisher", "audit"]
 
 Matches = tuple[TopicMatch, ...]
 Matched = tuple[Story, Matches]
+Contents = tuple[Brief, Sequence[Matched]]
 FreshStory = tuple[Story, Matches, Row[Any] | None]
 
 
@@ -69,10 +70,10 @@ class Publisher(Press):
             editions = issues.count_editions(conn, number or 0)
         if number is not None:
             return Planned(issue=number, new=0, editions=editions, audit=audit(self.database, number))
-        matched = self.match_all([brief])
+        matched = self.match_topics(brief)
         self.compile_all(brief, matched)
         with self.database.read() as conn:
-            fresh = self._demand_fresh(conn, brief, matched, now)
+            fresh = self._demand_fresh(conn, (brief, matched), now)
             number = subscribers.last_issue(conn)[0] + 1
             window = issues.read_window(conn, number, now - WINDOW)
         for position, (_, topics, seen) in enumerate(fresh, start=1):
@@ -83,23 +84,27 @@ class Publisher(Press):
         return PageWriter(self, number).count_all(now, window)
 
     def _find_issue(self, conn: Connection, brief: Brief, *, reissue: bool) -> int | None:
-        """The issue that holds this brief just as it is; BriefError where another state of it was published."""
+        """The issue that holds this brief just as it is; BriefError where another state of it was published.
+
+        Of a continuous brief without news it is the last one: what was corrected in a feed is no story again.
+        """
         known = issues.find_brief(conn, brief)
         same = next((int(row.issue_id) for row in known if row.digest == brief.digest), None)
         if same is None and known and not reissue:
+            if brief.is_continuous:
+                return None if has_news(conn, brief) else int(known[0].issue_id)
             raise BriefError(
                 f"{brief.source}: this brief was published as issue {known[0].issue_id} and has changed since; "
                 "--reissue sends its new and changed stories"
             )
         return same
 
-    def match_all(self, briefs: Sequence[Brief]) -> list[Matched]:
-        """Each story of some briefs with its topics, in their order."""
-        match = self.matcher.match_story
-        return [(story, match(story, language=brief.language)) for brief in briefs for story in brief.stories]
+    def match_topics(self, brief: Brief) -> list[Matched]:
+        """Each story of a brief with its topics."""
+        return [(story, self.matcher.match_story(story, language=brief.language)) for story in brief.stories]
 
     def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool, paused: str | None) -> int:
-        matched = self.match_all([brief])
+        matched = self.match_topics(brief)
         self.compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
         with self.database.write() as conn:
             # Asked again under the write lock: another process may have published the same brief meanwhile.
@@ -109,7 +114,7 @@ class Publisher(Press):
             times = len(issues.find_brief(conn, brief))
             period = f"brief:{brief.id}@{brief.date}" + (f"#{times + 1}" if times else "")
             new = NewIssue(period=period, due_at=now, paused=paused)
-            return self.insert_issue(conn, [brief], self._demand_fresh(conn, brief, matched, now), new, now)
+            return self.insert_issue(conn, [brief], self._demand_fresh(conn, (brief, matched), now), new, now)
 
     def compile_all(self, lead: Brief, matched: Sequence[Matched]) -> None:
         """Compile everything once, in every language that a reader chose; TemplateError where that fails."""
@@ -120,32 +125,29 @@ class Publisher(Press):
             for story, topics in matched:
                 self.compile_story(story, [m.topic for m in topics], lead.date, language)
 
-    def _demand_fresh(
-        self, conn: Connection, brief: Brief, matched: Sequence[Matched], now: datetime
-    ) -> list[FreshStory]:
-        fresh = self.find_fresh(conn, [brief], matched, now)
+    def _demand_fresh(self, conn: Connection, contents: Contents, now: datetime) -> list[FreshStory]:
+        fresh = self.find_fresh(conn, [contents], now)
         if not fresh:
-            raise BriefError(f"{brief.source}: this brief has no story that was not published before")
+            raise BriefError(f"{contents[0].source}: this brief has no story that was not published before")
         return fresh
 
-    def find_fresh(
-        self, conn: Connection, briefs: Sequence[Brief], matched: Sequence[Matched], now: datetime
-    ) -> list[FreshStory]:
+    def find_fresh(self, conn: Connection, contents: Sequence[Contents], now: datetime) -> list[FreshStory]:
         """The stories to publish, each with its row where it was seen before.
 
         Left out is what earlier issues of these briefs carried, what was first seen before the window, and what
-        stands there twice.
+        stands there twice; of a continuous brief, whatever was seen before.
         """
-        known = [row for brief in briefs for row in issues.find_brief(conn, brief)]
+        known = [row for brief, _ in contents for row in issues.find_brief(conn, brief)]
         published = issues.published_content_keys(conn, known)
         fresh: list[FreshStory] = []
         keys: set[str] = set()
-        for story, topics in matched:
-            row = issues.find_story(conn, story)
-            is_new = story.content_key not in published and (row is None or row.first_seen_at >= now - WINDOW)
-            if is_new and keys.isdisjoint(story.identity):
-                fresh.append((story, topics, row))
-                keys |= story.identity
+        for brief, matched in contents:
+            for story, topics in matched:
+                row = issues.find_story(conn, story)
+                may_return = row is None or (not brief.is_continuous and row.first_seen_at >= now - WINDOW)
+                if may_return and story.content_key not in published and keys.isdisjoint(story.identity):
+                    fresh.append((story, topics, row))
+                    keys |= story.identity
         return fresh
 
     def insert_issue(
@@ -161,6 +163,11 @@ class Publisher(Press):
             placed = issues.NewStory(story=story, content=content, topics=reasons)
             issues.insert_issue_story(conn, number, position, story_id, placed)
         return number
+
+
+def has_news(conn: Connection, brief: Brief) -> bool:
+    """Whether a brief holds a story that no issue has carried."""
+    return any(issues.find_story(conn, story) is None for story in brief.stories)
 
 
 def audit(database: Database, number: int | None) -> Audit:

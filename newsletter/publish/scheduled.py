@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from newsletter.core.model import Brief
 from newsletter.core.runs import Run
-from newsletter.publish import Publisher
+from newsletter.publish import Publisher, has_news
 from newsletter.store import issues
 from newsletter.store.issues import NewIssue
 
@@ -28,18 +28,18 @@ def publish_run(
     """
     with publisher.database.read() as conn:
         chosen = choose_briefs(conn, sources)
-    matched = [(brief, publisher.match_all([brief])) for brief in chosen]
+    contents = [(brief, publisher.match_topics(brief)) for brief in chosen]
     if chosen:
-        publisher.compile_all(find_lead(chosen), [story for _, stories in matched for story in stories])
+        publisher.compile_all(find_lead(chosen), [story for _, stories in contents for story in stories])
     with publisher.database.write() as conn:
         if not claim(conn) or issues.has_period(conn, run.period):
             return None
         # Asked again under the write lock: somebody may have sent one of them by hand meanwhile.
-        still = [(brief, stories) for brief, stories in matched if not is_published(conn, brief)]
-        briefs = [brief for brief, _ in still]
-        fresh = publisher.find_fresh(conn, briefs, [story for _, stories in still for story in stories], now)
+        still = [(brief, stories) for brief, stories in contents if is_news(conn, brief)]
+        fresh = publisher.find_fresh(conn, still, now)
         if not fresh:
             return None
+        briefs = [brief for brief, _ in still]
         lead = find_lead(briefs)
         new = NewIssue(period=run.period, due_at=run.at, waves=run.waves)
         return publisher.insert_issue(conn, [lead, *(b for b in briefs if b is not lead)], fresh, new, now)
@@ -53,12 +53,13 @@ def choose_briefs(conn: Connection, sources: Sequence[Sequence[Brief]]) -> list[
     newest = issues.newest_brief_date(conn)
     if newest is None:
         return [briefs[0] for briefs in sources if briefs]
-    return [b for briefs in sources for b in briefs if b.date >= newest and not is_published(conn, b)]
+    offered = [brief for briefs in sources for brief in briefs if brief.is_continuous or brief.date >= newest]
+    return [brief for brief in offered if is_news(conn, brief)]
 
 
-def is_published(conn: Connection, brief: Brief) -> bool:
-    """Whether a brief is in an issue, as it is now or as it was before a change."""
-    return bool(issues.find_brief(conn, brief))
+def is_news(conn: Connection, brief: Brief) -> bool:
+    """Whether a brief is in no issue, neither as it is now nor as it was; a continuous one, whether it has news."""
+    return has_news(conn, brief) if brief.is_continuous else not issues.find_brief(conn, brief)
 
 
 def find_lead(briefs: Sequence[Brief]) -> Brief:

@@ -177,6 +177,9 @@ class Settings(BaseSettings):
     briefs: Annotated[tuple[Source, ...], OneOrMore] = _setting(
         "briefs", "The folder or feed with the briefs; several as a JSON list.", repr=False
     )
+    allow_private_feeds: bool = _setting(
+        "false", "Whether feeds may lie at private addresses that BRIEFS does not name."
+    )
     topics: Path = _setting("subscribers/topics.toml", "The catalogue of topics.")
     templates: Path | None = _setting(None, "A folder that overrides the built-in templates, file by file.")
     smtp: Smtp = Field(default_factory=Smtp)

@@ -1,1 +1,1 @@
-"""What is read from files: briefs and feeds, templates and samples. Refuses to fetch anything over the network."""
+"""What comes from outside: briefs from files and feeds over HTTP, lists of people, templates and samples."""

@@ -4,6 +4,7 @@ Takes bytes and does no I/O: feedparser would open a string that looks like an a
 Refuses, with the file's name, what is no feed or holds no item with any text.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape
 from typing import Any
+from urllib.parse import urljoin
 from xml.sax import SAXException
 
 import feedparser
@@ -22,7 +24,7 @@ from newsletter.core.briefs.matter import read_language
 from newsletter.core.briefs.parser import date_in_name
 from newsletter.core.briefs.text import allow_image, clean_text
 from newsletter.core.errors import BriefError
-from newsletter.core.model import Brief, BriefWarning, Story
+from newsletter.core.model import Brief, BriefWarning, Story, fold
 
 TITLE_LENGTH = 100
 """The longest title, in characters, made from the text of an item that has none."""
@@ -53,14 +55,27 @@ class _Feed:
     warnings: tuple[BriefWarning, ...] = ()
 
 
-def parse_feed(data: bytes, *, brief_id: str, source: str, modified_at: datetime, language: str) -> Brief:
+def parse_feed(
+    data: bytes,
+    *,
+    brief_id: str,
+    source: str,
+    modified_at: datetime,
+    language: str,
+    charset: str | None = None,
+    base: str = "",
+) -> Brief:
     """The brief in a feed of any format and charset; raises BriefError with the file's name if it is none.
 
     Items stay in the feed's order; one without a title gets its first sentence, one without any text is left out with
-    a warning. The date is that in `brief_id`, else that of `modified_at`. A first line `Topics: a, b` of an item
-    sets its topics by hand.
+    a warning, one without an id gets one made of its link and title. The date is that in `brief_id`, else that of
+    `modified_at`. A first line `Topics: a, b` of an item sets its topics by hand. `charset` is what the feed's server
+    says of it, `base` the feed's own address, which links may be relative to.
     """
-    feed = _read_json(data, source) if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else _read_xml(data, source)
+    if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        feed = _read_json(data, source, base)
+    else:
+        feed = _read_xml(data, source, base, charset)
     warnings = list(feed.warnings)
     stories = []
     for number, item in enumerate(feed.items, start=1):
@@ -106,11 +121,20 @@ def _story(item: _Item) -> Story:
         guid=item.guid,
         categories=item.categories,
     )
-    if story.title:
-        return story
+    if not story.title:
+        story = replace(story, title=_title_of_text(story))
+    return replace(story, guid=_made_id(url, story.title)) if url and not story.guid else story
+
+
+def _made_id(url: str, title: str) -> str:
+    """The id of an item that has none: it stays when its text is corrected."""
+    said = f"{url}\n{fold(title)}"
+    return f"made:{hashlib.sha256(said.encode()).hexdigest()}"
+
+
+def _title_of_text(story: Story) -> str:
     images = (block.alt for top in story.blocks for block in top.walk() if block.alt)
-    title = _first_sentence(next(iter(story.paragraphs), "") or next(images, "") or url or "")
-    return replace(story, title=title)
+    return _first_sentence(next(iter(story.paragraphs), "") or next(images, "") or story.url or "")
 
 
 def _take_topics(body: str) -> tuple[tuple[str, ...] | None, str]:
@@ -136,11 +160,15 @@ def _first_sentence(text: str) -> str:
     return f"{cut.rsplit(maxsplit=1)[0] if ' ' in cut else cut}…"
 
 
-def _read_xml(data: bytes, source: str) -> _Feed:
+def _read_xml(data: bytes, source: str, base: str, charset: str | None) -> _Feed:
     # We clean HTML and resolve addresses ourselves (markup.py); feedparser's ways lose what its lists do not know.
     data = _REFERENCE.sub(_valid_reference, data)
+    # The server's word goes before the document's own (RFC 7303 3.2); its media type is not needed, and often wrong.
+    headers = {"content-type": f"application/xml; charset={charset}"} if charset else {}
     try:
-        parsed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
+        parsed = feedparser.parse(
+            io.BytesIO(data), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
+        )
     except (ValueError, OverflowError) as error:
         raise BriefError(f"{source} is a feed that cannot be read: {error}") from error
     if not parsed.get("version") and not parsed.entries:
@@ -151,7 +179,7 @@ def _read_xml(data: bytes, source: str) -> _Feed:
         warnings.append(
             BriefWarning(line=_line(problem), message=f"the feed is not well-formed XML: {_message(problem)}")
         )
-    base = _text(parsed.feed, "link")
+    base = _join(base, _text(parsed.feed, "link"))
     return _Feed(
         title=_html_of(parsed.feed.get("title_detail")),
         language=_text(parsed.feed, "language"),
@@ -201,7 +229,14 @@ def _message(problem: SAXException) -> str:
     return str(problem.getMessage())
 
 
-def _read_json(data: bytes, source: str) -> _Feed:
+def _join(base: str, link: str) -> str:
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        return base
+
+
+def _read_json(data: bytes, source: str, base: str) -> _Feed:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -212,7 +247,7 @@ def _read_json(data: bytes, source: str) -> _Feed:
     return _Feed(
         title=_escape(_text(said, "title")),
         language=_text(said, "language"),
-        items=tuple(_json_items(items if isinstance(items, list) else [], _text(said, "home_page_url"))),
+        items=tuple(_json_items(items if isinstance(items, list) else [], _join(base, _text(said, "home_page_url")))),
     )
 
 

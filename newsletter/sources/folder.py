@@ -1,28 +1,27 @@
-"""Briefs from folders of files: one file, all of a folder, or one by its name or as the latest.
+"""Briefs from folders of files: one file, all of a folder, or one by its name.
 
-Uses core/briefs/parser.py and feed.py; reads only below the folders and paths it is given. Refuses addresses of the
-network.
+Uses core/briefs/parser.py and feed.py; reads only below the folders and paths it is given. Passes over the addresses
+of feeds, which remote.py knows.
 """
 
 import os
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from newsletter.core.briefs.parser import parse_brief
 from newsletter.core.errors import BriefError, NewsletterError, SourceError
 from newsletter.core.model import Brief
-from newsletter.settings.values import mask_credentials
 from newsletter.sources.feed import is_json_feed, parse_feed
+from newsletter.sources.remote import is_address, show_address
 
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
 FEED_SUFFIXES = frozenset({".xml", ".rss", ".atom", ".rdf", ".json"})
 LATEST = "latest"
 
 _SUFFIXES = MARKDOWN_SUFFIXES | FEED_SUFFIXES
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NO_BRIEF = f"is no brief: its suffix is none of {' '.join(sorted(_SUFFIXES))}"
-_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
 def read_brief(path: Path, *, language: str) -> Brief:
@@ -34,6 +33,14 @@ def read_brief(path: Path, *, language: str) -> Brief:
     return _parse(path, *_read_file(path), language)
 
 
+def read_offered(path: Path, *, language: str) -> Brief | None:
+    """The same for a file that lies in a folder of briefs: None for JSON that is no JSON Feed."""
+    data, modified_at = _read_file(path)
+    if path.suffix.lower() == ".json" and not is_json_feed(data):
+        return None
+    return _parse(path, data, modified_at, language)
+
+
 def list_briefs(source: str, *, language: str) -> tuple[list[Brief], list[NewsletterError]]:
     """All briefs of a source, newest first by date and then by the file's time; and the errors of the broken ones.
 
@@ -42,66 +49,48 @@ def list_briefs(source: str, *, language: str) -> tuple[list[Brief], list[Newsle
     """
     briefs: list[Brief] = []
     errors: list[NewsletterError] = []
-    for path in list_files(_folder_of(source)):
+    for path in list_files(Path(source)):
         try:
-            data, modified_at = _read_file(path)
-            if path.suffix.lower() != ".json" or is_json_feed(data):
-                briefs.append(_parse(path, data, modified_at, language))
+            if brief := read_offered(path, language=language):
+                briefs.append(brief)
         except NewsletterError as error:
             errors.append(error)
-    return sorted(briefs, key=age_of, reverse=True), errors
+    return sorted(briefs, key=tell_age, reverse=True), errors
 
 
 def find_brief(sources: Sequence[str], reference: str, *, language: str) -> Brief:
-    """The brief that a reference means: `latest`, a path, or the id or file name of a brief in one of the folders.
+    """The brief that a reference means: a path, or the id or file name of a brief in one of the folders.
 
-    Raises BriefError where there is none, or where only broken ones are left; SourceError for an unreadable source.
+    Raises BriefError where there is none; SourceError for an unreadable folder.
     """
-    folders = [_folder_of(source) for source in sources]
-    if reference == LATEST:
-        return _find_latest(folders, language)
     is_file = os.path.isfile(reference)  # unlike Path.is_file, False for a name that no file can have
     if is_file and Path(reference).suffix.lower() in _SUFFIXES:
         return read_brief(Path(reference), language=language)
-    for folder in folders:
+    for folder in (Path(source) for source in sources if not is_address(source)):
         for path in list_files(folder):
             if reference in (path.stem, path.name):
                 return read_brief(path, language=language)
     if is_file:
         raise BriefError(f"{reference} {_NO_BRIEF}")
-    where = ", ".join(str(folder) for folder in folders)
-    raise BriefError(f"there is no brief {reference}: neither a file of that name nor a brief in {where}")
+    shown, where = show_address(reference), ", ".join(map(show_address, sources))
+    raise BriefError(f"there is no brief {shown}: neither a file of that name nor a brief in {where}")
 
 
-def _find_latest(folders: Sequence[Path], language: str) -> Brief:
-    briefs: list[Brief] = []
-    errors: list[NewsletterError] = []
-    for folder in folders:
-        found, broken = list_briefs(str(folder), language=language)
-        briefs += found
-        errors += broken
+def choose_latest(briefs: Sequence[Brief], errors: Sequence[NewsletterError], *, sources: Sequence[str]) -> Brief:
+    """The newest of what the sources offer, by date and then by the last change.
+
+    Raises the first error where only broken ones are left, BriefError where there is nothing at all.
+    """
     if briefs:
-        return max(briefs, key=age_of)
+        return max(briefs, key=tell_age)
     if errors:
         raise errors[0]
-    raise BriefError(f"there is no brief in {', '.join(str(folder) for folder in folders)}")
+    raise BriefError(f"there is no brief in {', '.join(map(show_address, sources))}")
 
 
-def age_of(brief: Brief) -> tuple[object, object, str]:
-    """What briefs are ordered by: the newest date is the latest, then the file changed last."""
-    return brief.date, brief.modified_at, brief.id
-
-
-def is_address(source: str) -> bool:
-    """Whether a source is a feed's address rather than a folder."""
-    return _ADDRESS.match(source) is not None
-
-
-def _folder_of(source: str) -> Path:
-    if is_address(source):
-        shown = mask_credentials(source)
-        raise SourceError(f"{shown}: fetching feeds over HTTP comes with the daemon; save the feed to a file for now")
-    return Path(source)
+def tell_age(brief: Brief) -> tuple[date, datetime, str]:
+    """What briefs are sorted by: the date, then the last change."""
+    return brief.date, brief.modified_at or _LONG_AGO, brief.id
 
 
 def list_files(folder: Path) -> list[Path]:

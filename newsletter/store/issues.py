@@ -101,8 +101,13 @@ def list_paused(conn: Connection) -> Sequence[Row[Any]]:
 
 
 def find_brief(conn: Connection, brief: Brief) -> Sequence[Row[Any]]:
-    """The rows of this brief (same name and date), newest first; more than one where it was reissued."""
-    query = briefs.select().where(briefs.c.name == brief.id, briefs.c.date == brief.date)
+    """The rows of this brief (same name and date), newest first; more than one where it was reissued.
+
+    A continuous brief is the same whatever its date.
+    """
+    query = briefs.select().where(briefs.c.name == brief.id)
+    if not brief.is_continuous:
+        query = query.where(briefs.c.date == brief.date)
     return conn.execute(query.order_by(briefs.c.id.desc())).all()
 
 

@@ -341,7 +341,11 @@ def test_a_broken_template_is_a_sentence_with_its_file(ready: Workshop, name: st
     [
         ("LANGUAGE", "xx", "NEWSLETTER_LANGUAGE 'xx' is none of the templates' languages: en,"),
         ("SMTP__CA_FILE", "/nope.pem", "NEWSLETTER_SMTP__CA_FILE '/nope.pem' is not a file"),
-        ("BRIEFS", "https://user:hunter2@127.0.0.1:1/feed.xml", "https://***@127.0.0.1:1/feed.xml: fetching feeds"),
+        (
+            "BRIEFS",
+            "https://user:hunter2@127.0.0.1:1/feed.xml",
+            "feed https://***@127.0.0.1:1/feed.xml cannot be fetched: ",
+        ),
         ("FROM", "A <a@b.example>, B <b@c.example>", "is more than one address"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 HEAVY = {
     *("sqlalchemy", "alembic", "sqlite3"),
     *("aiosmtplib", "aiosmtpd", "smtplib", "email_validator"),
-    *("starlette", "fastapi", "uvicorn", "httpx"),
+    *("starlette", "fastapi", "uvicorn", "httpx2"),
     *("mjml", "jinja2", "markdown_it", "babel", "feedparser", "ahocorasick_rs", "snowballstemmer"),
     *("apscheduler", "pydantic", "pydantic_settings"),
 }

@@ -1,5 +1,6 @@
 """Briefs from real files: Markdown and feeds by their suffix, folders newest first, and errors that name the place."""
 
+import hashlib
 import json
 import os
 import re
@@ -91,7 +92,8 @@ def test_rss_in_any_charset(charset: str) -> None:
     assert one.categories == ("Food", "Local news")
     assert one.paragraphs == ("Long text", "Ünïcode")
     assert one.links == ("https://news.example/one", "https://news.example/more")
-    assert (two.title, two.guid, two.paragraphs, two.line) == ("Later", None, ("Only this",), None)
+    assert (two.title, two.paragraphs, two.line) == ("Later", ("Only this",), None)
+    assert two.guid == "made:" + hashlib.sha256(b"https://news.example/two\nlater").hexdigest()
     assert brief.warnings == ()
 
 
@@ -132,12 +134,14 @@ def test_rss_1_0() -> None:
 def test_json_feed() -> None:
     brief = feed(json.dumps(JSON_FEED))
     assert (brief.title, brief.language, brief.date) == ("Notes <3", "en", MODIFIED_AT.date())
-    assert [(story.title, story.guid, story.url, story.paragraphs) for story in brief.stories] == [
+    *others, last = brief.stories
+    assert [(story.title, story.guid, story.url, story.paragraphs) for story in others] == [
         ("A & B", "7", "https://notes.example/7", ("x y",)),
         ("Plain <b>.", "8", "https://else.example/", ("Plain <b>.", "More.")),
         ("Summed up.", "9", None, ("Summed up.",)),
-        ("https://notes.example/11", None, "https://notes.example/11", ()),
     ]
+    assert (last.title, last.url, last.paragraphs) == ("https://notes.example/11", "https://notes.example/11", ())
+    assert str(last.guid).startswith("made:")
     assert brief.stories[0].links == ("https://notes.example/7", "https://notes.example/y")
     assert brief.stories[0].categories == ("a", "b")
     assert [warning.message for warning in brief.warnings] == ["item 4 has neither title nor text and is left out"]
@@ -321,20 +325,11 @@ def test_a_folder_that_cannot_be_read_is_an_error(write: Callable[..., Path], tm
         list_briefs(str(write("x.md")), language="en")
 
 
-@pytest.mark.parametrize("source", ["http://a.example/feed", "HTTPS://a.example/feed"])
-def test_addresses_of_the_network_are_refused_for_now(source: str) -> None:
-    for reference in ("latest", "x"):
-        with pytest.raises(SourceError, match="fetching feeds over HTTP comes with the daemon"):
-            find_brief([source], reference, language="en")
-    with pytest.raises(SourceError, match="comes with the daemon"):
-        list_briefs(source, language="en")
-
-
 def test_a_brief_is_found_by_path_id_or_name(write: Callable[..., Path], tmp_path: Path) -> None:
     path = write("one/a.md")
     write("two/a.md", "## Other\n")
     write("two/v1.2.txt")
-    sources = [str(tmp_path / "one"), str(tmp_path / "two")]
+    sources = ["http://a.example/feed", str(tmp_path / "one"), str(tmp_path / "two"), "HTTPS://a.example/"]
     assert find_brief(sources, str(path), language="en").source == str(path)
     assert find_brief(sources, "a", language="en").source == str(path)
     assert find_brief(sources, "a.md", language="en").source == str(path)
@@ -349,24 +344,12 @@ def test_a_brief_that_is_not_there_is_named(write: Callable[..., Path], tmp_path
         find_brief([str(tmp_path / "one")], reference, language="en")
 
 
-def test_the_latest_brief_is_of_the_newest_date_then_the_newest_file(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
-    sources = [str(tmp_path / "one"), str(tmp_path / "two")]
-    write("one/2026-05-01.md", day=5)
-    write("two/2026-05-02-a.md", day=4)
-    write("one/2026-05-02-b.md", day=3)
-    write("one/2026-06-01.md", "no story", day=9)
-    assert find_brief(sources, "latest", language="en").id == "2026-05-02-a"
-
-
-def test_without_a_sound_brief_the_latest_is_an_error(write: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(BriefError, match="there is no brief in "):
-        find_brief([str(tmp_path)], "latest", language="en")
-    write("a.md", "no story")
-    write("b.md", "none here")
-    with pytest.raises(BriefError, match=r"a\.md holds no story"):
-        find_brief([str(tmp_path)], "latest", language="en")
+def test_a_brief_that_is_not_there_shows_no_credentials() -> None:
+    with pytest.raises(BriefError) as caught:
+        find_brief(["https://u:p@a.example/"], "https://v:p@b.example/", language="en")
+    assert str(caught.value) == (
+        "there is no brief https://***@b.example/: neither a file of that name nor a brief in https://***@a.example/"
+    )
 
 
 # Real material, where it is at hand

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from daemon_house import House
 
@@ -38,14 +38,14 @@ class Clock:
 
 def make_client(
     house: House, *, heard: bool = True, host: str = "127.0.0.1:8000", peer: str = "127.0.0.1", **more: str
-) -> tuple[httpx.AsyncClient, Clock]:
+) -> tuple[httpx2.AsyncClient, Clock]:
     clock = Clock()
     pulse = Pulse(clock=clock)
     if heard:
         pulse.follow([write_pulse("newsletter_info 1.0\n")])
     service = house.open(**more)
-    transport = httpx.ASGITransport(app=make_app(service, pulse), client=(peer, 50000))
-    return httpx.AsyncClient(transport=transport, base_url=f"http://{host}"), clock
+    transport = httpx2.ASGITransport(app=make_app(service, pulse), client=(peer, 50000))
+    return httpx2.AsyncClient(transport=transport, base_url=f"http://{host}"), clock
 
 
 async def test_healthy_while_the_daemon_is_heard_of(house: House) -> None:

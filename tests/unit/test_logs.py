@@ -92,7 +92,7 @@ def test_it_is_written_to_stderr_from_a_level_on(capsys: pytest.CaptureFixture[s
         logging.getLogger("newsletter.x").warning("heard")
         configure_logging(style="text", level="info", show_addresses=False)
         logging.getLogger("newsletter.x").info("heard too")
-        logging.getLogger("httpx").info("unheard")
+        logging.getLogger("httpx2").info("unheard")
     finally:
         root.handlers[:] = before
         root.setLevel(level)
