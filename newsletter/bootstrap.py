@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from newsletter.deliver import DeliveryRun, Progress, Rules
     from newsletter.offer import Offer
     from newsletter.publish import Publisher
+    from newsletter.publish.typesetter import Typesetter
     from newsletter.store.database import Database
     from newsletter.store.outbox import Finished
     from newsletter.transport.smtp import Relay
@@ -148,6 +149,19 @@ class Service:
             bounce_domain=settings.bounce_domain,
             topic_names={topic.id: topic.name for topic in self.catalogue.values()},
             key_id=(self.sample_signer if sample else self.signer).key_id,
+        )
+
+    def make_typesetter(self) -> "Typesetter":
+        """Makes mails to look at; needs no database, no FROM and no SECRET_KEY."""
+        from newsletter.publish.typesetter import Typesetter
+
+        _ = self.languages
+        return Typesetter(
+            catalogue=self.catalogue,
+            matcher=self.matcher,
+            renderer=self.renderer,
+            sender=self.make_sender(sample=True),
+            language=self.settings.language,
         )
 
     def make_publisher(self, *, sample: bool = False) -> "Publisher":

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.core.errors import BriefError
-from newsletter.core.model import Brief, Story, TopicMatch
+from newsletter.core.model import Brief, Story
 from newsletter.core.plan import WINDOW, WindowStory
-from newsletter.core.topics.matcher import TopicMatcher
 from newsletter.publish.pages import STORY, PageWriter, Planned, Press
+from newsletter.publish.typesetter import Matched, Matches
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
 from newsletter.store.issues import NewIssue
@@ -22,8 +22,6 @@ from newsletter.store.ledger import Audit
 
 __all__ = ["Planned", "Published", "Publisher", "audit"]
 
-Matches = tuple[TopicMatch, ...]
-Matched = tuple[Story, Matches]
 Contents = tuple[Brief, Sequence[Matched]]
 FreshStory = tuple[Story, Matches, Row[Any] | None]
 
@@ -40,8 +38,6 @@ class Published:
 @dataclass(frozen=True, kw_only=True)
 class Publisher(Press):
     """Publishes briefs: finds or makes the issue, and has its deliveries written."""
-
-    matcher: TopicMatcher
 
     def publish(self, brief: Brief, *, now: datetime, reissue: bool = False, paused: str | None = None) -> Published:
         """Publish a brief, or go on with the issue that it is in already.
@@ -98,10 +94,6 @@ class Publisher(Press):
                 "--reissue sends its new and changed stories"
             )
         return same
-
-    def match_topics(self, brief: Brief) -> list[Matched]:
-        """Each story of a brief with its topics."""
-        return [(story, self.matcher.match_story(story, language=brief.language)) for story in brief.stories]
 
     def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool, paused: str | None) -> int:
         matched = self.match_topics(brief)

@@ -11,10 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row
 
-from newsletter.core.mails.parts import Sender
-from newsletter.core.mails.render import Renderer
-from newsletter.core.model import Catalogue, DeliveryState, Exclusion, IssueState, Story
+from newsletter.core.model import DeliveryState, Exclusion, IssueState, Story
 from newsletter.core.plan import WINDOW, Decision, Planner, Reader, WindowStory
+from newsletter.publish.typesetter import Typesetter
 from newsletter.store import issues, ledger, outbox, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit
@@ -33,20 +32,15 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Press:
-    """What compiles an issue into one database. `language` and `timezone` serve readers who chose none."""
+class Press(Typesetter):
+    """What compiles an issue into one database. `timezone` serves readers who chose none."""
 
     database: Database
-    catalogue: Catalogue
-    renderer: Renderer
-    sender: Sender
-    language: str
     timezone: str
 
     def compile_story(self, story: Story, topics: Sequence[str], day: date, language: str) -> bytes:
         """The compiled parts of a story in one language, as they are stored. `topics` are ids."""
-        names = [self.catalogue[topic].name for topic in topics if topic in self.catalogue]
-        return self.renderer.compile_story(story, names, day=day, language=language).to_bytes()
+        return self.set_story(story, topics, day, language).to_bytes()
 
 
 @dataclass
