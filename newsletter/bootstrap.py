@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dns.resolver import Resolver
     from sqlalchemy import Row
 
     from newsletter.core.address import Address
@@ -73,6 +74,13 @@ class Service:
         from newsletter.store.database import open_database
 
         return open_database(self.settings.database_url)
+
+    @cached_property
+    def resolver(self) -> "Resolver":
+        """Asks the DNS, as the system is set up to; raises dns.exception.DNSException where it is not."""
+        from dns.resolver import Resolver
+
+        return Resolver()
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -74,7 +74,7 @@ def _tell_health(told: dict[str, Any]) -> str:
 
 @app.command()
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Check settings, database, templates, relays and keys, and say how to mend each; exit 1 where one fails."""
+    """Check settings, database, templates, relays, keys and DNS, and say how to mend each; exit 1 where one fails."""
     from dataclasses import asdict
 
     from newsletter.core.errors import NewsletterError

@@ -1,6 +1,6 @@
 """The doctor: tries everything that a send needs, one check after another, and says of each how to mend it.
 
-It sends no mail. It asks no DNS yet: whether SPF, DKIM and DMARC stand there is not looked at.
+It sends no mail and changes nothing. Asks the relays, the DNS and our own public address.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,16 +8,17 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
 from newsletter.core.briefs.parser import parse_brief
 from newsletter.core.errors import ConfigError, NewsletterError
-from newsletter.doctor.findings import Finding, is_loopback
+from newsletter.doctor.dns import check_dns
+from newsletter.doctor.findings import Finding
 from newsletter.doctor.keys import check_dkim
 from newsletter.doctor.relays import check_relays
+from newsletter.doctor.surroundings import check_base_url, check_disk, check_schedule
 from newsletter.sources.remote import show_address
 from newsletter.store import issues
 from newsletter.store.database import HEAD
@@ -125,21 +126,6 @@ def _check_briefs(service: Service) -> Iterator[Finding]:
         )
 
 
-def _check_base_url(service: Service) -> Iterator[Finding]:
-    address = service.settings.base_url
-    parts = urlsplit(address)
-    if is_loopback(parts.hostname or ""):
-        found = f"{address} is this machine: no reader can follow a link to it"
-        remedy = "Set NEWSLETTER_BASE_URL to the public https address of the pages."
-    elif parts.scheme != "https":
-        found = f"{address} is not https, which one-click unsubscribing demands (RFC 8058)"
-        remedy = "Serve the pages over https, and say so in NEWSLETTER_BASE_URL."
-    else:
-        yield Finding(check="base_url", state="ok", found=address)
-        return
-    yield Finding(check="base_url", state="warn", found=found, remedy=remedy)
-
-
 def _check_postal_address(service: Service) -> Iterator[Finding]:
     if service.settings.postal_address:
         yield Finding(check="postal_address", state="ok", found="set")
@@ -179,7 +165,10 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("briefs", "Mend NEWSLETTER_BRIEFS: it names folders of briefs.", _check_briefs),
     ("relay", "Mend NEWSLETTER_SMTP__… or NEWSLETTER_RELAYS.", check_relays),
     ("dkim", "Mend the file, or NEWSLETTER_DKIM__…: until then nothing is sent.", check_dkim),
-    ("base_url", "Mend NEWSLETTER_BASE_URL.", _check_base_url),
+    ("dns", "Mend what it names.", check_dns),
+    ("base_url", "Mend NEWSLETTER_BASE_URL.", check_base_url),
     ("postal_address", "Mend NEWSLETTER_POSTAL_ADDRESS.", _check_postal_address),
+    ("disk", "Look at the folder of the database.", check_disk),
+    ("schedule", "Mend NEWSLETTER_SCHEDULE.", check_schedule),
     ("clock", "Mend the clock of this machine.", _check_clock),
 )

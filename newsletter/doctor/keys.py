@@ -1,4 +1,4 @@
-"""The doctor's look at the DKIM keys. Their records in the DNS are not looked at."""
+"""The doctor's look at the DKIM keys. Their records in the DNS are dns.py's."""
 
 import stat
 from collections.abc import Iterator

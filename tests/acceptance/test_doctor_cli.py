@@ -1,9 +1,12 @@
 """`doctor`: what it says of a service that is well, and of everything that can be wrong with it."""
 
+import json
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,14 +77,15 @@ def test_a_service_that_is_well(ready: Workshop) -> None:
         ready.configure(SMTP__USERNAME="ada", SMTP__PASSWORD="secret")
         found = examine(ready)
         lines = ready.run("doctor").out.splitlines()
-    assert [finding for finding in found.values() if finding["state"] != "ok"] == []
+    # An example's domain is nobody's: of it there is nothing to ask, and no reader to reach.
+    assert [check for check, finding in found.items() if finding["state"] != "ok"] == ["dns", "base_url"]
     assert list(found) == [
         *("settings.from", "settings.secret_key", "database", "topics", "templates", "briefs"),
         *("relay.connection", "relay.tls", "relay.size", "relay.offers", "relay.limits"),
-        *("dkim.key", "dkim.alignment", "base_url", "postal_address", "clock"),
+        *("dkim.key", "dkim.alignment", "dns", "base_url", "postal_address", "disk", "schedule", "clock"),
     ]
     assert len(lines) == len(found) + 1  # two keys
-    assert all(line.startswith("ok    ") for line in lines)
+    assert sum(line.startswith("ok    ") for line in lines) == len(lines) - 2
     assert server.mails == []
     assert {session.login for session in server.sessions} == {"ada"}
     assert all("QUIT" in session.verbs and "MAIL" not in session.verbs for session in server.sessions)
@@ -252,8 +256,8 @@ def test_who_signs_must_be_who_writes(ready: Workshop, domain: str, state: str) 
 @pytest.mark.parametrize(
     ("address", "state"),
     [
-        ("https://news.example.org", "ok"),
-        ("http://news.example.org", "warn"),
+        ("https://news.example.org", "warn"),
+        ("http://news.ledger.dev", "warn"),
         ("http://127.0.0.1:8000", "warn"),
         ("https://localhost", "warn"),
         ("http://[::1]:8000", "warn"),
@@ -262,6 +266,24 @@ def test_who_signs_must_be_who_writes(ready: Workshop, domain: str, state: str) 
 def test_an_address_of_the_pages_that_no_reader_should_be_given(ready: Workshop, address: str, state: str) -> None:
     ready.configure(BASE_URL=address)
     expect(ready, "base_url", state, address)
+
+
+def test_a_schedule_that_no_daemon_keeps(ready: Workshop) -> None:
+    expect(ready, "schedule", "ok", "none is set")
+    ready.configure(SCHEDULE="0 7 * * *", MISFIRE_GRACE="0")
+    expect(ready, "schedule", "warn", "no daemon has kept it yet", "newsletter run")
+    kept = {"identity": {}, "up_to": "2026-01-01T00:00:00Z"}
+    change("INSERT INTO service (key, value) VALUES ('schedule', ?)", json.dumps(kept))
+    expect(ready, "schedule", "warn", "since 2026-01-01 00:00 UTC")
+    change("UPDATE service SET value = ? WHERE key = 'schedule'", json.dumps({**kept, "up_to": SOON.isoformat()}))
+    expect(ready, "schedule", "ok", "kept up to 2100-01-01")
+
+
+@pytest.mark.parametrize(("free", "state"), [(5e10, "ok"), (5e8, "warn"), (3e9, "warn"), (5e7, "fail")])
+def test_room_beside_the_database(ready: Workshop, monkeypatch: pytest.MonkeyPatch, free: float, state: str) -> None:
+    usage = SimpleNamespace(free=free, total=100e9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    expect(ready, "disk", state, f"{free / 1e9:.1f} GB of 100 GB")
 
 
 def test_a_postal_address_is_missed(ready: Workshop) -> None:
