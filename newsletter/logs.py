@@ -13,7 +13,7 @@ from typing import Any
 
 _ADDRESS = re.compile(r"([^\s<>\"'@,;:()=])[^\s<>\"'@,;:()=]*@([\w.-]+\w)")
 _BARE = re.compile(r"[^\s\"=]+")
-CHATTY = ("apscheduler", "httpx2", "httpcore2", "watchfiles", "uvicorn.access", "asyncio")
+CHATTY = ("apscheduler", "httpx2", "httpcore2", "watchfiles", "uvicorn", "asyncio")
 """Loggers of libraries whose lines below a warning tell an operator nothing."""
 
 

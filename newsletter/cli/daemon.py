@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -23,6 +25,7 @@ def run(
     from newsletter.daemon import Daemon
     from newsletter.logs import configure_logging
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # before the daemon runs there is nothing to finish
     with open_from(ctx) as service:
         settings = service.settings
         configure_logging(style=settings.log_format, level=settings.log_level, show_addresses=settings.log_addresses)

@@ -3,6 +3,7 @@
 The descriptor is that of a listening socket; what the daemon says comes on stdin, whose end ends this process too.
 """
 
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from newsletter.logs import configure_logging
 from newsletter.settings import load_settings
 from newsletter.web import make_app
 from newsletter.web.pulse import Pulse
+
+log = logging.getLogger("newsletter.web")
 
 LAST_SECONDS = 3
 """How long the requests under way at the end may take."""
@@ -45,6 +48,7 @@ def main(descriptor: int, env_file: Path | None) -> None:
                 server.should_exit = True
 
         Thread(target=follow, daemon=True).start()
+        log.info("the pages are served")
         server.run(sockets=[listening])
 
 

@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -150,7 +151,7 @@ def test_the_end_of_the_daemon_ends_its_pages_however_it_came(crowd: Workshop, s
     with run_in_thread(SmtpServer()) as server:
         crowd.use(server)
         daemon = start()
-        daemon.wait_for("Started server process")
+        daemon.wait_for("the pages are served")
         (pages,) = daemon.children
         descriptor = os.pidfd_open(pages)
         daemon.popen.kill()
@@ -163,10 +164,10 @@ def test_pages_that_end_are_begun_anew(crowd: Workshop, start: Start) -> None:
     with run_in_thread(SmtpServer()) as server:
         crowd.use(server)
         daemon = start()
-        daemon.wait_for("Started server process")
+        daemon.wait_for("the pages are served")
         os.kill(daemon.children[0], signal.SIGKILL)
         daemon.wait_for("begun anew")
-        daemon.wait_for("Started server process")
+        daemon.wait_for("the pages are served")
         assert daemon.end(signal.SIGINT) == 0
 
 
@@ -275,6 +276,22 @@ def test_the_schedule_says_when_the_next_issues_go_out(workshop: Workshop) -> No
     assert any("02:30 twice" in note for note in notes)
     workshop.configure(LOCAL_TIME="true")
     assert "LOCAL_TIME is on" in workshop.run("schedule", "--next", "1").out
+
+
+def test_told_to_end_while_it_begins_it_ends_well(crowd: Workshop, start: Start) -> None:
+    """The lock that its first write waits for keeps it from beginning."""
+    with closing(sqlite3.connect("newsletter.db", isolation_level=None)) as conn:
+        conn.execute("BEGIN IMMEDIATE")
+        daemon = start("--no-web")
+        stat = Path(f"/proc/{daemon.popen.pid}/status")
+        while not _catches_sigterm(stat.read_text()):
+            os.sched_yield()
+        assert daemon.end() == 0
+
+
+def _catches_sigterm(status: str) -> bool:
+    caught = re.search(r"SigCgt:\t([0-9a-f]+)", status)
+    return caught is not None and bool(int(caught[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
 def test_nobody_answers_where_no_pages_are_wanted(crowd: Workshop, start: Start) -> None:
