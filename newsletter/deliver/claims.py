@@ -48,7 +48,7 @@ class Claims:
 
     def wants_more(self, idle: int) -> bool:
         """Whether to ask for more, while so many connections have nothing to do."""
-        if len(self.waiting) >= READ_AHEAD:
+        if self.is_full:
             return False
         if self.waiting.low:
             return True
@@ -56,9 +56,15 @@ class Claims:
             return False
         return idle > 0 or self.waiting.count_varied() < LOW_WATER
 
-    def is_crowded(self, *, idle: bool) -> bool:
-        """Whether the memory is full of what goes slowly, or of what cannot go while connections are idle."""
-        return len(self.waiting) >= READ_AHEAD and (idle or self._seconds_since_look() >= SLOW_SECONDS)
+    @property
+    def is_full(self) -> bool:
+        """Whether no more is taken into the memory."""
+        return len(self.waiting) >= READ_AHEAD
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is a while since more was claimed: what is in a full memory then goes slowly."""
+        return self._seconds_since_look() >= SLOW_SECONDS
 
     def look_again(self) -> None:
         """Something has come back that is due at once."""
@@ -69,7 +75,7 @@ class Claims:
         for keep in (self.waiting.enough, 1):
             while rows := self.waiting.shed(keep, BATCH_SIZE):
                 await self.writer.run(partial(self._set_aside, rows=rows))
-            if len(self.waiting) < READ_AHEAD:
+            if not self.is_full:
                 break
         self.look_again()
 

@@ -95,7 +95,7 @@ class Crew:
     async def _hand_out(self, group: asyncio.TaskGroup) -> None:
         while not self.stop.is_set():
             self._changed.clear()
-            if self.claims.is_crowded(idle=self._has_idle_room()):
+            if self.claims.is_full and (self.claims.is_slow or self._has_idle_room()):
                 await self.claims.make_room()
             look_on = self.claims.wants_more(len(self._idlers)) and await self.claims.refill()
             if not self.waiting and not self._busy:

@@ -255,12 +255,12 @@ def test_a_slow_domain_without_limits_is_set_aside_after_a_while(publisher: Publ
             writer = LedgerWriter(writing, 1, WallClock())
             crew_claims = Claims(waiting=waiting, writer=writer, owner=1, clock=WallClock())
             await crew_claims.refill()
-            assert not crew_claims.is_crowded(idle=False)
+            assert (crew_claims.is_full, crew_claims.is_slow) == (True, False)
             seconds += claims.SLOW_SECONDS
-            assert crew_claims.is_crowded(idle=False)
+            assert (crew_claims.is_full, crew_claims.is_slow) == (True, True)
             assert not crew_claims.wants_more(4)
             await crew_claims.make_room()
-            assert (len(waiting), waiting.count_varied(), crew_claims.is_crowded(idle=True)) == (8, 4, False)
+            assert (len(waiting), waiting.count_varied(), crew_claims.is_full) == (8, 4, False)
             while crew_claims.wants_more(0):
                 await crew_claims.refill()
             taken = [claimed for _ in range(200) if (claimed := waiting.take(smtputf8=True)) is not None]
