@@ -33,7 +33,7 @@ from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 from newsletter.store.outbox import Finished
 from newsletter.store.requests import Request
-from newsletter.store.throttles import Throttled, read_backoffs
+from newsletter.store.throttles import Throttled, note_split_lanes, read_backoffs
 from newsletter.store.writing import Writing
 from newsletter.transport.smtp import Relay
 
@@ -136,7 +136,6 @@ class DeliveryRun:
         now, delays = self.clock(), self.rules.retry_delays
         upkeep.recover_claims(conn, now, hold=self.rules.hold, most_attempts=len(delays) + 1)
         upkeep.expire_deliveries(conn, now, self.rules.expire_after)
-        self.progress.owed = 1 if self.only else upkeep.count_owed(conn, now, self.issue)
         known = [(relay, outbox.intern_relay(conn, relay.name)) for relay in self.relays]
         waiting = Waiting(
             most=sum(relay.connections for relay in self.relays),
@@ -144,6 +143,8 @@ class DeliveryRun:
             backoffs=read_backoffs(conn, Throttled.DOMAIN),
             clock=asyncio.get_running_loop().time,
         )
+        note_split_lanes(conn, waiting.split_lanes)
+        self.progress.owed = 1 if self.only else upkeep.count_owed(conn, now, self.issue)
         dkim_id = outbox.intern_dkim_identities(conn, self.dkim.identities if self.dkim else ())
         seal = Seal(signer=self.dkim, dkim_id=dkim_id, mails=self.progress.owed)
         backoffs = read_backoffs(conn, Throttled.RELAY)

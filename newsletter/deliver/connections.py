@@ -9,16 +9,13 @@ from datetime import datetime
 
 from newsletter.core.errors import NewsletterError
 from newsletter.core.policy import IDLE_SECONDS
-from newsletter.deliver.claims import Claims
+from newsletter.deliver.claims import LOOK_AGAIN_SECONDS, Claims
 from newsletter.deliver.ledger_writer import Step
 from newsletter.deliver.relays import Member, RelayPool
 from newsletter.deliver.sender import Sender, Tools
 from newsletter.deliver.waiting import Waiting
 from newsletter.store.outbox import Claimed
 from newsletter.transport.smtp import Connection
-
-LOOK_AGAIN_SECONDS = 1.0
-"""How often it is looked whether a relay that was left alone may be tried again."""
 
 
 @dataclass(eq=False)
@@ -98,8 +95,9 @@ class Crew:
     async def _hand_out(self, group: asyncio.TaskGroup) -> None:
         while not self.stop.is_set():
             self._changed.clear()
-            if self.claims.wants_more(len(self._idlers)):
-                await self.claims.refill()
+            if self.claims.is_full and (self.claims.is_slow or self._has_idle_room()):
+                await self.claims.make_room()
+            look_on = self.claims.wants_more(len(self._idlers)) and await self.claims.refill()
             if not self.waiting and not self._busy:
                 await self._look_for_more(anew=True)
                 if not self.waiting:
@@ -109,7 +107,12 @@ class Crew:
             if await self._is_stuck():
                 self.halt(self.pool.tell_troubles(self.clock()))
                 return
-            await self._wait_for_change()
+            if not look_on:
+                await self._wait_for_change()
+
+    def _has_idle_room(self) -> bool:
+        """Whether more could be on the wire, and nothing that is in hand may go now."""
+        return self._busy < self.pool.most_connections and not self.waiting.count_ready(1)
 
     async def _is_stuck(self) -> bool:
         """Whether no relay is there for what is left to do; that may be only what needs a relay with SMTPUTF8."""
@@ -126,7 +129,9 @@ class Crew:
 
     async def _look_for_more(self, *, anew: bool = False) -> None:
         await self.tools.writer.step(Step())  # what was given back may not be written down yet
-        await self.claims.refill(anew=anew)
+        look_on = await self.claims.refill(anew=anew)
+        while look_on and not self.stop.is_set():
+            look_on = await self.claims.refill()
 
     async def _wait_for_change(self) -> None:
         free_at = self.waiting.next_free_at()

@@ -67,6 +67,11 @@ class LedgerWriter:
         outbox.defer_unstarted(conn, [claimed.key for claimed in rows], until)
         self._mark_through(conn, rows)
 
+    def set_aside(self, conn: Connection, rows: Sequence[Claimed], domain: str) -> None:
+        """Put deliveries that were claimed and not started into the line of their domain alone, due at once."""
+        outbox.set_aside(conn, [claimed.key for claimed in rows], domain, self.clock())
+        self._mark_through(conn, rows)
+
     async def run(self, apply: Callable[[Connection], T]) -> T:
         """Run `apply` in a transaction of its own."""
         return await self.writing.run(apply)

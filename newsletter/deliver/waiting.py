@@ -10,8 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
+from newsletter.core.policy import LANES, lane_of
 from newsletter.core.throttle import HEALTHY, Backoff, Limit, count_connections
 from newsletter.store.outbox import Claimed
+from newsletter.store.throttles import ASIDE
+
+ENOUGH_A_CONNECTION = 2
+"""So many deliveries of a gate in hand for each mail that may be on the wire at all are enough for now."""
 
 FEW_OFFERS = 100
 """So many offers that count no more may lie in the line, and as many as there are gates."""
@@ -22,6 +27,7 @@ class Gate:
     """A domain, or all domains of a great provider: what waits, how many mails are on the wire, and how it does.
 
     `plain` and `smtputf8` wait: the latter are the addresses that only a relay with SMTPUTF8 can be given.
+    `aside`: it is slow, and has a lane of its own in the store. `more`: there may be more in its lane than is in hand.
     """
 
     name: str
@@ -34,6 +40,8 @@ class Gate:
     troubles_in_a_row: int = 0
     taken: int = 0
     offer: int = 0
+    aside: bool = False
+    more: bool = False
 
     def __len__(self) -> int:
         return len(self.plain) + len(self.smtputf8)
@@ -41,11 +49,14 @@ class Gate:
     def is_forgettable(self) -> bool:
         """Whether nothing is lost when it is made anew, as there are many domains with few readers."""
         busy = self.plain or self.smtputf8 or self.in_flight or self.troubles_in_a_row or self.limit.rate
-        return not busy and self.backoff is HEALTHY
+        return not (busy or self.aside or self.more) and self.backoff is HEALTHY
 
 
 class Waiting:
-    """`most` is how many mails may be on the wire at all; `clock` counts seconds, for the rates."""
+    """`most` is how many mails may be on the wire at all; `clock` counts seconds, for the rates.
+
+    `enough` of a gate are enough in hand; `low` are the gates that have no more than that, while there may be more.
+    """
 
     def __init__(
         self,
@@ -55,14 +66,20 @@ class Waiting:
         backoffs: Mapping[str, Backoff],
         clock: Callable[[], float],
     ) -> None:
+        self.enough = most * ENOUGH_A_CONNECTION
+        self.low: set[Gate] = set()
+        self.clock = clock
         self._most = most
         self._limits = limits
         self._backoffs = backoffs
-        self._clock = clock
         self._gates: dict[str, Gate] = {}
         self._offers: list[tuple[int, int, Gate]] = []
         self._paced: list[tuple[float, int, Gate]] = []
         self._numbers = count(1)
+        self._aside: dict[str, Gate] = {}
+        self.split_lanes = {
+            lane for name, limit in limits.items() if (lane := lane_of(f"@{name}")) and limit != limits.get(lane)
+        }
         self._count = self._varied = 0
 
     def __len__(self) -> int:
@@ -104,9 +121,11 @@ class Waiting:
             taken = (gate.smtputf8 if smtputf8 and gate.smtputf8 else gate.plain).popleft()
             self._count -= 1
             self._varied -= len(gate) < self._most
+            if gate.more and len(gate) <= self.enough:
+                self.low.add(gate)
             gate.in_flight += 1
             if gate.limit.rate:
-                gate.free_at = max(gate.free_at, self._clock()) + 1 / gate.limit.rate
+                gate.free_at = max(gate.free_at, self.clock()) + 1 / gate.limit.rate
             self._offer(gate)
             break
         for gate in left_out:
@@ -130,6 +149,37 @@ class Waiting:
         self._varied -= min(len(rows), self._most)
         return rows
 
+    def pass_over(self) -> set[str]:
+        """The lanes of which enough is in hand; as the others may be claimed now, no gate is `low` any more."""
+        self.low.clear()
+        passed = set()
+        of_lanes = {name: self._gates[name] for name in LANES if name in self._gates and name not in self.split_lanes}
+        for gate in (of_lanes | self._aside).values():
+            if len(gate) > self.enough:
+                gate.more = True
+                passed |= {gate.name, f"{ASIDE}{gate.name}"}
+            elif not gate.aside:
+                gate.more = False
+        return passed - self.split_lanes
+
+    def set_aside(self, gate: Gate) -> None:
+        """Note that a gate has a lane of its own in the store, with more in it."""
+        gate.aside = gate.more = True
+        self._aside[gate.name] = gate
+
+    def shed(self, keep: int, most: int) -> list[Claimed]:
+        """Hand back the last deliveries of a gate that has more than `keep`, and set it aside; `most` at a time, [] at
+        the end."""
+        for gate in self._gates.values():
+            for line in (gate.plain, gate.smtputf8):
+                count = min(len(line) - keep, most)
+                if count > 0:
+                    self.set_aside(gate)
+                    self._count -= count
+                    self._varied -= min(len(gate), self._most) - min(len(gate) - count, self._most)
+                    return [line.pop() for _ in range(count)][::-1]
+        return []
+
     def count_varied(self) -> int:
         """How many wait, of each domain no more than could be on the wire at once: what keeps a slow one company."""
         return self._varied
@@ -139,7 +189,7 @@ class Waiting:
         ready = 0
         for gate in self._gates.values():
             count = len(gate) if smtputf8 else len(gate.plain)
-            if count and gate.free_at <= self._clock():
+            if count and gate.free_at <= self.clock():
                 ready += max(0, min(count, self._width(gate) - gate.in_flight))
                 if ready >= most:
                     return most
@@ -169,12 +219,12 @@ class Waiting:
             _, offer, gate = heapq.heappop(self._offers)
             if offer != gate.offer or not gate or gate.in_flight >= self._width(gate):
                 continue  # a full gate is offered again when a mail of it is off the wire
-            if gate.free_at > self._clock():
+            if gate.free_at > self.clock():
                 heapq.heappush(self._paced, (gate.free_at, offer, gate))
                 continue
             return gate
         return None
 
     def _offer_due(self) -> None:
-        while self._paced and self._paced[0][0] <= self._clock():
+        while self._paced and self._paced[0][0] <= self.clock():
             self._offer(heapq.heappop(self._paced)[2])

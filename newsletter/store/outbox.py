@@ -5,8 +5,8 @@ next are committed together. Who delivers is named by an `owner` number, new at 
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     literal,
     null,
     or_,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 
 from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, SubscriberState
-from newsletter.core.policy import Stage
+from newsletter.core.policy import Stage, lane_of
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
 from newsletter.store.issues import StoredEdition, insert_ignoring
 from newsletter.store.prepared import Prepared
@@ -47,7 +48,7 @@ from newsletter.store.schema import (
     to_microseconds,
     topic_sets,
 )
-from newsletter.store.throttles import shut_lanes
+from newsletter.store.throttles import ASIDE, shut_lanes
 
 BATCH_SIZE = 500
 DEFERRED_SIZE = 200
@@ -56,7 +57,7 @@ LEASE = timedelta(seconds=60)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
-    """A delivery in the hands of this process, with what its mail is filled with."""
+    """A delivery in the hands of this process, with what its mail is filled with; `lane` is its great provider's."""
 
     issue_id: int
     subscriber_id: int
@@ -120,10 +121,12 @@ def intern_dkim_identities(conn: Connection, identities: Sequence[Identity]) -> 
     return int(conn.execute(select(dkim_identities.c.id).where(dkim_identities.c.names == names)).scalar_one())
 
 
-def claim_batch(conn: Connection, owner: int, now: datetime, issue_id: int | None) -> Row[Any] | None:
+def claim_batch(
+    conn: Connection, owner: int, now: datetime, issue_id: int | None, *, but: Collection[str] = ()
+) -> Row[Any] | None:
     """Take the oldest free batch that is due, of one issue or of any that runs; None where there is none.
 
-    A lane to which nothing may go now is passed over.
+    The lanes `but`, and those to which nothing may go now, are passed over.
     """
     free = (
         select(batches)
@@ -131,7 +134,7 @@ def claim_batch(conn: Connection, owner: int, now: datetime, issue_id: int | Non
         .where(
             ~batches.c.done, batches.c.owner.is_(None), batches.c.due_at <= now, issues.c.state == IssueState.RUNNING
         )
-        .where(batches.c.lane.not_in(shut_lanes(now)))
+        .where(batches.c.lane.not_in(shut_lanes(now)), batches.c.lane.not_in(but))
         .order_by(batches.c.due_at, batches.c.id)
         .limit(1)
     )
@@ -181,8 +184,23 @@ def read_batch(conn: Connection, batch: Row[Any]) -> list[Claimed]:
     return _read_claimed(conn.execute(_claimable().where(fresh_of(batch))))
 
 
+def list_due_lanes(conn: Connection) -> list[str]:
+    """The lanes in which deliveries wait for a moment; one look into the index for each."""
+    has_moment = deliveries.c.due_at.is_not(None)
+    first = select(func.min(deliveries.c.lane).label("lane")).where(has_moment).cte(recursive=True)
+    following = select(func.min(deliveries.c.lane)).where(has_moment, deliveries.c.lane > first.c.lane)
+    lanes = first.union_all(select(following.scalar_subquery()).where(first.c.lane.is_not(None)))
+    return list(conn.execute(select(lanes.c.lane).where(lanes.c.lane.is_not(None))).scalars())
+
+
 def read_deferred(
-    conn: Connection, lane: str, now: datetime, issue_id: int | None, *, after: tuple[datetime, Key] | None = None
+    conn: Connection,
+    lane: str,
+    now: datetime,
+    issue_id: int | None,
+    *,
+    after: tuple[datetime, Key] | None = None,
+    most: int = DEFERRED_SIZE,
 ) -> list[tuple[Claimed, datetime]]:
     """Some deliveries of an open lane whose next attempt is due, each with that moment, the longest waiting first.
 
@@ -197,14 +215,17 @@ def read_deferred(
         .where(deliveries.c.lane == lane, deliveries.c.due_at <= now, issues.c.state == IssueState.RUNNING)
         .where(deliveries.c.lane.not_in(shut_lanes(now)))
         .order_by(*due)
-        .limit(DEFERRED_SIZE)
+        .limit(most)
     )
     if issue_id is not None:
         query = query.where(deliveries.c.issue_id == issue_id)
     if after is not None:
         query = query.where(tuple_(*due) > tuple_(literal(after[0], Instant), *after[1]))
     rows = [dict(row._mapping) for row in conn.execute(query)]
-    return [(Claimed(**{k: v for k, v in row.items() if k != "next_at"}), row["next_at"]) for row in rows]
+    found = [(Claimed(**{k: v for k, v in row.items() if k != "next_at"}), row["next_at"]) for row in rows]
+    if lane.startswith(ASIDE):
+        found = [(replace(claimed, lane=lane_of(claimed.email)), next_at) for claimed, next_at in found]
+    return found
 
 
 def read_delivery(conn: Connection, key: Key, now: datetime) -> Claimed | None:
@@ -273,6 +294,12 @@ def defer_unstarted(conn: Connection, keys: Iterable[Key], due_at: datetime) -> 
     _WAIT.run_many(conn, [{"i": issue, "s": subscriber, "due": due} for issue, subscriber in keys])
 
 
+def set_aside(conn: Connection, keys: Iterable[Key], domain: str, now: datetime) -> None:
+    """Put deliveries that are queued into the line of their domain alone, as due as they are; nothing is counted."""
+    common = {"lane": f"{ASIDE}{domain}", "now": to_microseconds(now)}
+    _ASIDE.run_many(conn, [{"i": issue, "s": subscriber, **common} for issue, subscriber in keys])
+
+
 def _move(conn: Connection, moves: Sequence[tuple[Key, DeliveryState, datetime | None, int]]) -> None:
     rows = [
         {"i": key[0], "s": key[1], "to": state, "due": due_at and to_microseconds(due_at), "n": n}
@@ -318,5 +345,14 @@ _WAIT = Prepared(
         or_(deliveries.c.due_at.is_(None), deliveries.c.due_at < bindparam("due", type_=deliveries.c.due_at.type)),
     )
     .values(due_at=bindparam("due", type_=deliveries.c.due_at.type))
+)
+_ASIDE = Prepared(
+    update(deliveries)
+    .where(
+        *_ONE,
+        deliveries.c.state == DeliveryState.QUEUED,
+        or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= _NOW),
+    )
+    .values(lane=bindparam("lane"), due_at=func.coalesce(deliveries.c.due_at, _NOW))
 )
 _LOG = Prepared(attempts.insert())

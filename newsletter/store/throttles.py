@@ -1,13 +1,19 @@
 """How far relays and domains are backed off, kept so that a restart does not forget it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import CompoundSelect, Connection, delete, exists, literal, select
 
 from newsletter.core.throttle import HEALTHY, Backoff
-from newsletter.store.schema import throttles
+from newsletter.store.schema import service, throttles
+
+ASIDE = "="
+"""How the lane of a domain that is set aside begins: its deliveries wait in a line of their own, and block nobody."""
+
+SPLIT = "split:"
 
 
 class Throttled(StrEnum):
@@ -36,6 +42,16 @@ def write_relay(conn: Connection, *, name: str, backoff: Backoff) -> None:
     write_backoff(conn, Throttled.RELAY, name, backoff)
 
 
-def shut_lanes(now: datetime) -> Select[Any]:
-    """The lanes (and other domains) to which nothing may go now."""
-    return select(throttles.c.name).where(throttles.c.kind == Throttled.DOMAIN, throttles.c.until_at > now)
+def note_split_lanes(conn: Connection, lanes: Collection[str]) -> None:
+    """Note the lanes some of whose domains have gates of their own, which may be open while the lane's is shut."""
+    conn.execute(delete(service).where(service.c.key.startswith(SPLIT)))
+    if lanes:
+        conn.execute(service.insert(), [{"key": f"{SPLIT}{lane}", "value": "yes"} for lane in lanes])
+
+
+def shut_lanes(now: datetime) -> CompoundSelect[Any]:
+    """The lanes to which nothing may go now. What waits in a split lane is looked at one by one instead."""
+    shut = (throttles.c.kind == Throttled.DOMAIN, throttles.c.until_at > now)
+    whole = ~exists().where(service.c.key == literal(SPLIT) + throttles.c.name)
+    aside = select(literal(ASIDE) + throttles.c.name).where(*shut)
+    return select(throttles.c.name).where(*shut, whole).union_all(aside)

@@ -11,7 +11,7 @@ from newsletter.core.model import DeliveryState, Exclusion, IssueState, Key, Out
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
 from newsletter.store.schema import batches, deliveries, issues, service
-from newsletter.store.throttles import Throttled, read_backoffs, shut_lanes
+from newsletter.store.throttles import ASIDE, Throttled, read_backoffs, shut_lanes
 
 DIED_RESPONSE = "the process ended before the reply was known"
 
@@ -127,7 +127,8 @@ def survey_queue(conn: Connection, now: datetime) -> Queue:
 
 def _list_due(conn: Connection, now: datetime) -> Iterator[tuple[datetime, int]]:
     """When queued deliveries are due, the first of each group, with their number; a shut lane makes them wait."""
-    opens_at = {name: backoff.until_at for name, backoff in read_backoffs(conn, Throttled.DOMAIN).items()}
+    backoffs = read_backoffs(conn, Throttled.DOMAIN)
+    opens_at = {lane: backoffs[lane.removeprefix(ASIDE)].until_at for lane in conn.execute(shut_lanes(now)).scalars()}
     fresh = (
         select(batches.c.lane, batches.c.due_at, func.count())
         .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, _in_range()))

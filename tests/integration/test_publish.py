@@ -1,7 +1,8 @@
 """Publishing into a real SQLite database, over days that the test drives."""
 
+import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from newsletter.core.errors import BriefError, TemplateError
+from newsletter.core.errors import BriefError, StoreError, TemplateError
 from newsletter.core.mails.parts import Sender
 from newsletter.core.mails.render import Renderer
 from newsletter.core.mails.templates import TemplateFile
@@ -313,3 +314,25 @@ def test_a_template_error_leaves_nothing_behind(tmp_path: Path) -> None:
             publisher.publish(make_brief("one", MONDAY, make_story("Comet", "science")), now=MONDAY)
         with publisher.database.read() as conn:
             assert list(issues.list_issues(conn)) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_page_is_held_up_by_a_garbage_collection(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """A full one takes 100 ms once there is much, and nobody else can write meanwhile."""
+    sign_up(publisher.database, MONDAY, "a@x.org science")
+    seen: list[bool] = []
+
+    def look(*arguments: Any, **named: Any) -> None:
+        seen.append(gc.isenabled())
+        if fails:
+            raise StoreError("no more")
+        insert_page(*arguments, **named)
+
+    insert_page = issues.insert_page
+    monkeypatch.setattr(issues, "insert_page", look)
+    with pytest.raises(StoreError) if fails else nullcontext():
+        publisher.publish(make_brief("mon", MONDAY, make_story("Comet", "science")), now=MONDAY)
+    assert seen == [False]
+    assert gc.isenabled()

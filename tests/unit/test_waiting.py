@@ -106,6 +106,51 @@ def test_a_slow_domain_does_not_starve_the_others() -> None:
     assert len(done) == 1_000
 
 
+def test_lanes_with_enough_in_hand_are_passed_over_until_they_run_low() -> None:
+    waiting = make_waiting(most=3)
+    waiting.add([*claim_many("gmail.com", 8), *claim_many("gmx.net", 6), *claim_many("a.org", 50)])
+    assert waiting.pass_over() == {"gmail.com", "=gmail.com"}
+    assert waiting.low == set()
+    taken = [waiting.take(smtputf8=True) for _ in range(6)]
+    assert {gate.name for gate in waiting.low} == {"gmail.com"}
+    assert waiting.pass_over() == set()
+    assert waiting.low == set()
+    for claimed in taken:
+        assert claimed is not None
+        waiting.release(claimed)
+    take_all(waiting)
+    assert waiting.low == set()
+
+
+def test_a_domain_set_aside_is_passed_over_in_its_own_lane_and_stays_known() -> None:
+    waiting = make_waiting(most=2)
+    waiting.add(claim_many("a.org", 9))
+    assert len(waiting.shed(keep=6, most=500)) == 3
+    assert waiting.shed(keep=6, most=500) == []
+    assert waiting.pass_over() == {"a.org", "=a.org"}
+    for _ in range(6):
+        taken = waiting.take(smtputf8=True)
+        assert taken is not None
+        waiting.release(taken)
+    (gate,) = waiting.low
+    assert gate is waiting.gate_of(claim("new@a.org"))
+    assert waiting.pass_over() == set()
+    assert gate.aside
+    assert gate.more
+
+
+def test_a_lane_with_a_domain_that_has_limits_of_its_own_is_never_passed_over() -> None:
+    limits = {"gmail.com": Limit(connections=2), "googlemail.com": Limit(connections=1)}
+    waiting = Waiting(most=3, limits=limits, backoffs={}, clock=Clock())
+    assert waiting.split_lanes == {"gmail.com"}
+    waiting.add(claim_many("gmail.com", 20))
+    assert waiting.pass_over() == set()
+    waiting.shed(keep=10, most=500)
+    assert waiting.pass_over() == {"=gmail.com"}
+    alike = dict.fromkeys(limits, Limit(connections=2))
+    assert Waiting(most=3, limits=alike, backoffs={}, clock=Clock()).split_lanes == set()
+
+
 def test_a_domain_alone_may_use_every_connection() -> None:
     waiting = make_waiting(most=7)
     waiting.add(claim_many("a.org", 20))

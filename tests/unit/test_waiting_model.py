@@ -97,6 +97,21 @@ class WaitingModel(RuleBasedStateMachine):
         assert len(emptied) == len({row.key for row in emptied})
         self.queued = [row for row in self.queued if row not in emptied]
 
+    @rule(keep=st.integers(0, 4), most=st.integers(1, 4))
+    def shed(self, keep: int, most: int) -> None:
+        """The last of one gate, in their order; [] only where no gate has more than `keep` of a kind."""
+        rows = self.waiting.shed(keep, most)
+        names = {gate_name(row) for row in self.queued}
+        kinds = [
+            [row for row in self.queued if gate_name(row) == name and needs_smtputf8(row) == smtputf8]
+            for name in names
+            for smtputf8 in (True, False)
+        ]
+        over = [kind for kind in kinds if len(kind) > keep]
+        assert bool(rows) == bool(over)
+        assert not rows or any(rows == kind[-min(len(kind) - keep, most) :] for kind in over)
+        self.queued = [row for row in self.queued if row not in rows]
+
     @rule(seconds=st.sampled_from([0.1, 0.25, 3.0]))
     def pass_time(self, seconds: float) -> None:
         self.clock.seconds += seconds
