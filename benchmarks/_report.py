@@ -109,10 +109,26 @@ def draw_plot(results: dict[str, Any]) -> str:
     return "\n".join([f'{head} font-size="12">', ground, *parts, "</svg>"]) + "\n"
 
 
+def make_health(results: dict[str, Any]) -> str:
+    """What the pages took, at rest and in a send."""
+    lines = [
+        f"{results['machine']}. A daemon with {results['readers']:,} readers, 50 connections into `smtp-sink`.",
+        "",
+        "| page | median | 95th percentile | most |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [f"| {n} | {r['median']} ms | {r['p95']} ms | {r['most']} ms |" for n, r in results["rows"].items()]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Replace the tables and the plot."""
     results, page = read_results(), PAGE.read_text(encoding="utf-8")
-    makers: dict[str, Callable[[dict[str, Any]], str]] = {"sending": make_sending, "scale": make_scale}
+    makers: dict[str, Callable[[dict[str, Any]], str]] = {
+        "sending": make_sending,
+        "scale": make_scale,
+        "health": make_health,
+    }
     for section, make in makers.items():
         if section in results:
             made = f"<!-- made: {section} -->\n{make(results[section])}\n<!-- end -->"

@@ -1,4 +1,7 @@
-"""Where benchmarks keep their results: one JSON file, a section a benchmark; and what machine it was."""
+"""Where benchmarks keep their results: one JSON file, a section a benchmark; and what machine it was.
+
+They are kept only with RECORD=1 in the environment: a quick run must not replace what the page was made from.
+"""
 
 import json
 import os
@@ -20,7 +23,9 @@ def describe_machine() -> str:
 
 
 def save_results(section: str, results: Any) -> None:
-    """Replace a section."""
+    """Replace a section, where results are to be kept."""
+    if os.environ.get("RECORD") != "1":
+        return
     known = read_results() if RESULTS.exists() else {}
     known[section] = {"machine": describe_machine(), **results}
     RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
