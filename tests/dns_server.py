@@ -47,9 +47,8 @@ class DnsServer:
                 if reply := answer(self.rfile.read(length), "tcp"):
                     self.wfile.write(struct.pack("!H", len(reply)) + reply)
 
-        self._servers: list[Any] = [socketserver.ThreadingUDPServer(("127.0.0.1", 0), OverUdp)]
+        self._servers: list[Any] = _listen(OverUdp, OverTcp)
         self.port: int = self._servers[0].server_address[1]
-        self._servers.append(socketserver.ThreadingTCPServer(("127.0.0.1", self.port), OverTcp))
         for server in self._servers:
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -90,6 +89,16 @@ class DnsServer:
             reply.flags |= dns.flags.TC
             return reply.to_wire()
         return wire
+
+
+def _listen(over_udp: Any, over_tcp: Any) -> list[Any]:
+    """Servers on one port, which must be free for both: it is tried until one is."""
+    while True:
+        tcp = socketserver.ThreadingTCPServer(("127.0.0.1", 0), over_tcp)
+        try:
+            return [tcp, socketserver.ThreadingUDPServer(("127.0.0.1", tcp.server_address[1]), over_udp)]
+        except OSError:
+            tcp.server_close()
 
 
 def _quote(text: str) -> str:

@@ -53,8 +53,11 @@ class Crew:
                 finally:
                     stopping.cancel()
                     self._dismiss()
-        except* NewsletterError as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            known, others = errors.split(NewsletterError)
+            if known is None or others is not None:
+                raise
+            raise _first_of(known) from None
 
     async def take(self, connection: Connection) -> Claimed | None:
         """A delivery for a connection, which waits for one; None when it is to end."""
@@ -184,3 +187,9 @@ class Crew:
         finally:
             self._changed.set()
             await sender.write_down()
+
+
+def _first_of(group: BaseExceptionGroup[NewsletterError]) -> NewsletterError:
+    """The first error of a group: several connections meet the same one at once."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

@@ -222,6 +222,16 @@ def test_a_database_that_fails_in_the_middle_ends_the_run_with_its_reason(publis
     assert sum(mails.values()) <= 100 + 4
 
 
+def test_several_connections_that_meet_one_error_end_the_run_with_it(publisher: Publisher) -> None:
+    publish(publisher, 100)
+    with pytest.raises(StoreError, match="no room"):
+        deliver_over(publisher.database, SmtpServer(), observe=fail_always)
+
+
+def fail_always(_: Progress) -> None:
+    raise StoreError("no room")
+
+
 def test_readers_of_many_domains_beyond_what_is_read_ahead(publisher: Publisher) -> None:
     addresses = [f"p{number}@d{number % 700}.org" for number in range(1_600)]
     publish_for(publisher, addresses)
