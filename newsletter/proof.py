@@ -35,8 +35,9 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """A mail in all its forms, and the stories of its briefs."""
+    """A mail in all its forms, what an inbox shows of it beside its subject, and the stories of its briefs."""
 
+    preheader: str
     html: str
     text: str
     mjml: str
@@ -96,6 +97,7 @@ def make_proof(
     links = make_links(signer, sender, key)
     message_id = make_message_id(b"proof", key, sender.from_address.rpartition("@")[2])
     return Proof(
+        preheader=edition.preheader,
         html=render_html(edition, recipient, links),
         text=render_text(edition, recipient, links),
         mjml=renderer.render_mjml(edition, sources, recipient, links),

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import books, briefs, daemon, delivery, health, issues, people, setup
+from newsletter.cli import books, briefs, daemon, delivery, health, issues, people, preview, setup
 from newsletter.core.errors import NewsletterError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.add_typer(people.suppressions_app, name="suppressions")
 app.add_typer(briefs.render_app)
 app.add_typer(delivery.app)
 app.add_typer(daemon.app)
+app.add_typer(preview.app)
 app.add_typer(books.app)
 app.add_typer(issues.app, name="issues")
 app.add_typer(health.app)

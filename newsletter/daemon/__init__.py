@@ -20,7 +20,7 @@ from watchfiles import awatch
 from newsletter.bootstrap import Service
 from newsletter.daemon.alert import mail_alarms
 from newsletter.daemon.deliverer import Deliverer
-from newsletter.daemon.pages import Pages, listen
+from newsletter.daemon.pages import Pages
 from newsletter.daemon.shelf import Shelf
 from newsletter.daemon.threads import in_thread
 from newsletter.daemon.ticker import Ticker
@@ -28,6 +28,7 @@ from newsletter.daemon.watcher import Watcher
 from newsletter.metrics import Metrics
 from newsletter.sources.remote import is_address
 from newsletter.store import ledger, upkeep
+from newsletter.web.listening import listen
 
 TICK_SECONDS = 1
 LOOK_SECONDS = 10
@@ -164,7 +165,7 @@ class Daemon:
         if not folders:
             return
         with suppress(OSError):  # one is missing: the next look says so
-            async for _ in awatch(*folders, stop_event=self.stop, raise_interrupt=False):
+            async for _ in awatch(*folders, stop_event=self.stop):
                 await _guard(self._look)()
 
 

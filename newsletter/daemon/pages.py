@@ -11,24 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from newsletter.core.errors import ConfigError
 from newsletter.web.pulse import write_pulse
 
 AGAIN_SECONDS = 1.0
 END_SECONDS = 4.0
 
 log = logging.getLogger("newsletter.web")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on an address; ConfigError naming it where that cannot be done."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"NEWSLETTER_WEB__HOST and NEWSLETTER_WEB__PORT: cannot listen on {host}, port {port}: {error.strerror}"
-        ) from error
 
 
 @dataclass(kw_only=True)

@@ -251,3 +251,16 @@ def read_held_editions(conn: Connection, issue_ids: Collection[int], first: int,
     for row in conn.execute(query):
         held[row.subscriber_id].append(row.edition_id)
     return held
+
+
+def list_held_content(conn: Connection, subscriber_id: int) -> set[str]:
+    """The content keys of the stories that a person's accepted, uncertain or owed mails hold."""
+    held = select(deliveries.c.edition_id).where(
+        deliveries.c.issue_id.in_(select(issues.c.id)),
+        deliveries.c.subscriber_id == subscriber_id,
+        deliveries.c.edition_id.is_not(None),
+        deliveries.c.state.not_in((DeliveryState.REJECTED, DeliveryState.EXCLUDED)),
+    )
+    listed = conn.execute(select(editions.c.stories).where(editions.c.id.in_(held))).scalars()
+    numbers = {int(number) for stories in listed for number in stories.split(",")}
+    return set(conn.execute(select(issue_stories.c.content_key).where(issue_stories.c.id.in_(numbers))).scalars())

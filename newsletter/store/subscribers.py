@@ -78,6 +78,22 @@ def list_languages(conn: Connection) -> list[str]:
     return list(conn.execute(query.distinct()).scalars())
 
 
+def find_addresses(conn: Connection, words: str, *, most: int = 20) -> list[str]:
+    """Some active subscribers whose address has these letters in it, in the order of sign-up."""
+    query = select(subscribers.c.email).where(
+        subscribers.c.state == SubscriberState.ACTIVE, subscribers.c.email_key.contains(words.lower(), autoescape=True)
+    )
+    return list(conn.execute(query.order_by(subscribers.c.id).limit(most)).scalars())
+
+
+def find_neighbours(conn: Connection, subscriber_id: int) -> tuple[str | None, str | None]:
+    """The addresses of the active subscribers before and after one, in the order of sign-up."""
+    active = select(subscribers.c.email).where(subscribers.c.state == SubscriberState.ACTIVE).limit(1)
+    before = active.where(subscribers.c.id < subscriber_id).order_by(subscribers.c.id.desc())
+    after = active.where(subscribers.c.id > subscriber_id).order_by(subscribers.c.id)
+    return conn.execute(before).scalar(), conn.execute(after).scalar()
+
+
 def list_zones(conn: Connection) -> list[str]:
     """The time zones that active subscribers chose."""
     query = select(subscribers.c.timezone).where(

@@ -1,0 +1,59 @@
+// Redraws the page when a file changes, keeps the places that were scrolled to, and listens for keys. Without this script
+// every page works all the same.
+
+const places = new Map();
+
+function fit(frame) {
+  const inner = frame.contentDocument;
+  if (!inner?.documentElement) return;
+  frame.height = Math.max(300, inner.documentElement.scrollHeight + 2);
+}
+
+function watch(frame) {
+  frame.addEventListener("load", () => {
+    if (!frame.closest(".compared")) fit(frame);
+    const place = places.get(frame.title);
+    if (place) frame.contentWindow.scrollTo(0, place);
+    document.documentElement.dataset.drawn = String(Number(document.documentElement.dataset.drawn || 0) + 1);
+  });
+}
+
+async function redraw() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [top, left] = [scrollY, scrollX];
+  for (const frame of document.querySelectorAll("iframe")) {
+    places.set(frame.title, frame.contentWindow?.scrollY || 0);
+  }
+  const old = document.getElementById("live");
+  const fresh = document.adoptNode(page.getElementById("live"));
+  const typing = document.activeElement?.name;
+  for (const frame of fresh.querySelectorAll("iframe")) {
+    const before = [...old.querySelectorAll("iframe")].find((other) => other.title === frame.title);
+    if (before) frame.height = before.height;
+    watch(frame);
+  }
+  old.replaceWith(fresh);
+  document.title = page.title;
+  if (typing) fresh.querySelector(`[name="${CSS.escape(typing)}"]`)?.focus();
+  scrollTo(left, top);
+}
+
+document.querySelectorAll("iframe").forEach(watch);
+document.querySelectorAll("iframe").forEach((frame) => {
+  if (frame.contentDocument?.readyState === "complete" && !frame.closest(".compared")) fit(frame);
+});
+
+new EventSource("/preview/events").addEventListener("change", redraw);
+
+document.addEventListener("input", async (event) => {
+  if (event.target.name !== "as") return;
+  const found = await (await fetch(`/preview/people?q=${encodeURIComponent(event.target.value)}`)).json();
+  const list = document.getElementById("people");
+  list?.replaceChildren(...found.map((email) => Object.assign(document.createElement("option"), { value: email })));
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;
+  document.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
+});
