@@ -1,9 +1,10 @@
-"""Makes docs/pictures: a mail of the sample brief on a phone (light and dark) and on a desktop, as Chromium draws it.
+"""Makes docs/pictures: a mail of the sample brief on a phone (light and dark) and on a desktop, and the preview of it.
 
 Needs the package chromium of Debian. Run: .venv/bin/python docs/make_pictures.py
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,15 +51,30 @@ def write_page(folder: Path, name: str, frames: list[tuple[int, str]]) -> Path:
     return page
 
 
-def take_picture(page: Path, width: int) -> None:
+def take_picture(name: str, address: str, folder: Path, width: int) -> None:
     """A PNG of a page, on a transparent ground."""
     chromium = shutil.which("chromium") or sys.exit("error: there is no chromium here: apt-get install chromium")
     flags = ["--headless=new", "--hide-scrollbars", "--disable-gpu", "--default-background-color=00000000"]
     if os.geteuid() == 0:
         flags.append("--no-sandbox")  # Chromium refuses to run its sandbox as root; the page is our own
-    target = PICTURES / f"{page.stem}.png"
-    run(page.parent, chromium, *flags, f"--window-size={width},{HEIGHT}", f"--screenshot={target}", page.as_uri())
+    target = PICTURES / f"{name}.png"
+    flags.append("--timeout=4000")  # the preview waits for changes without end
+    run(folder, chromium, *flags, f"--window-size={width},{HEIGHT}", f"--screenshot={target}", address)
     print(f"{target}: {target.stat().st_size} bytes")
+
+
+def picture_preview(folder: Path) -> None:
+    """The preview of the same brief for a reader of science."""
+    command = (sys.executable, "-m", "newsletter", "preview", "--port", "0")
+    with subprocess.Popen(  # noqa: S603 - as above
+        command, cwd=folder, env=os.environ | SETTINGS, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as preview:
+        told = preview.stderr.readline() if preview.stderr else ""
+        address = re.search(r"http://\S+/preview", told)
+        if address is None:
+            sys.exit(f"error: the preview did not begin: {told}")
+        take_picture("preview", f"{address[0]}/2026-11-23-monday?topics=science&width=600", folder, DESKTOP_WIDTH)
+        preview.terminate()
 
 
 def main() -> None:
@@ -67,8 +83,10 @@ def main() -> None:
         folder = Path(name)
         (folder / "mail.html").write_text(render_mail(folder), encoding="utf-8")
         phones = write_page(folder, "mail-phone", [(PHONE_WIDTH, "light"), (PHONE_WIDTH, "dark")])
-        take_picture(phones, 2 * PHONE_WIDTH + GAP)
-        take_picture(write_page(folder, "mail-desktop", [(DESKTOP_WIDTH, "light")]), DESKTOP_WIDTH)
+        take_picture(phones.stem, phones.as_uri(), folder, 2 * PHONE_WIDTH + GAP)
+        desktop = write_page(folder, "mail-desktop", [(DESKTOP_WIDTH, "light")])
+        take_picture(desktop.stem, desktop.as_uri(), folder, DESKTOP_WIDTH)
+        picture_preview(folder)
 
 
 if __name__ == "__main__":
