@@ -46,8 +46,8 @@ def test_in_chromium_nothing_is_refused_and_the_mail_is_drawn(workshop: Workshop
     workshop.configure(FROM="", SECRET_KEY="")
     with run_preview() as address:
         page = f"{address}/2026-11-23-monday?topics=sport&width=375"
-        flags = [*FLAGS, f"--window-size={width},900", "--timeout=4000", "--enable-logging=stderr", "--dump-dom"]
+        flags = [*FLAGS, f"--window-size={width},900", "--timeout=10000", "--enable-logging=stderr", "--dump-dom"]
         ran = subprocess.run([str(CHROMIUM), *flags, page], capture_output=True, text=True, timeout=120, check=False)
-    assert 'data-drawn="1"' in ran.stdout, ran.stderr
+    assert re.search(r'data-drawn="[1-9]', ran.stdout), ran.stderr
     said = [line for line in ran.stderr.splitlines() if "CONSOLE" in line]
     assert said == []

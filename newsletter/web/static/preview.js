@@ -9,13 +9,19 @@ function fit(frame) {
   frame.height = Math.max(300, inner.documentElement.scrollHeight + 2);
 }
 
+function settle(frame) {
+  if (!frame.closest(".compared")) fit(frame);
+  const place = places.get(frame.title);
+  if (place) frame.contentWindow.scrollTo(0, place);
+  const root = document.documentElement;
+  root.dataset.drawn = String(Number(root.dataset.drawn || 0) + 1);
+}
+
 function watch(frame) {
-  frame.addEventListener("load", () => {
-    if (!frame.closest(".compared")) fit(frame);
-    const place = places.get(frame.title);
-    if (place) frame.contentWindow.scrollTo(0, place);
-    document.documentElement.dataset.drawn = String(Number(document.documentElement.dataset.drawn || 0) + 1);
-  });
+  frame.addEventListener("load", () => settle(frame));
+  // It may have been loaded before this script was.
+  const inner = frame.contentDocument;
+  if (inner?.readyState === "complete" && inner.URL !== "about:blank") settle(frame);
 }
 
 async function redraw() {
@@ -40,9 +46,6 @@ async function redraw() {
 }
 
 document.querySelectorAll("iframe").forEach(watch);
-document.querySelectorAll("iframe").forEach((frame) => {
-  if (frame.contentDocument?.readyState === "complete" && !frame.closest(".compared")) fit(frame);
-});
 
 new EventSource("/preview/events").addEventListener("change", redraw);
 
