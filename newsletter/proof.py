@@ -9,9 +9,9 @@ from sqlalchemy import Row
 
 from newsletter.compose import make_links, make_message_id
 from newsletter.core.errors import BriefError
-from newsletter.core.mails.editions import assemble_edition
-from newsletter.core.mails.message import Recipient, compose_mail, render_html, render_text
-from newsletter.core.mails.render import StorySource
+from newsletter.core.mails.editions import Edition, assemble_edition
+from newsletter.core.mails.message import Links, Recipient, compose_mail, render_html, render_text
+from newsletter.core.mails.render import StoryParts, StorySource
 from newsletter.core.model import EVERY_STORY, Brief
 from newsletter.core.tokens import Signer
 from newsletter.publish import Publisher
@@ -21,12 +21,16 @@ SAMPLE_ADDRESS = "reader@example.org"
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """A mail in all its forms."""
+    """A mail in all its forms, and what it was made of; `sources` and `parts` are its stories, in its order."""
 
     html: str
     text: str
     mjml: str
     eml: bytes
+    edition: Edition
+    sources: tuple[StorySource, ...]
+    parts: tuple[StoryParts, ...]
+    links: Links
 
 
 def make_proof(
@@ -65,4 +69,8 @@ def make_proof(
         text=render_text(edition, recipient, links),
         mjml=renderer.render_mjml(edition, sources, recipient, links),
         eml=compose_mail(edition, recipient, links, message_id=message_id, date=now).octets,
+        edition=edition,
+        sources=tuple(sources),
+        parts=tuple(parts),
+        links=links,
     )
