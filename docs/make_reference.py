@@ -1,4 +1,4 @@
-"""Writes into docs/reference.md what can be made from the code: each command's options, and the settings.
+"""Writes into docs/reference.md what can be made from the code: each command's options, the settings, the codes.
 
 The parts stand between `<!-- made: … -->` and `<!-- end -->`; all other text is written by hand and stays. A test
 demands that the page is as this program would leave it. Run: .venv/bin/python docs/make_reference.py
@@ -12,6 +12,7 @@ from typing import Any
 import typer.main
 
 from newsletter.cli import app
+from newsletter.core.checks.findings import CODES
 from newsletter.settings import describe_settings
 
 PAGE = Path(__file__).parent / "reference.md"
@@ -57,6 +58,12 @@ def write_settings() -> str:
     return write_table(("setting", "default", "meaning"), rows)
 
 
+def write_codes() -> str:
+    """The table of the codes of `newsletter check`."""
+    rows = [(f"`{code}`", row.severity, row.meaning) for code, row in CODES.items()]
+    return write_table(("code", "severity", "what was found"), rows)
+
+
 def write_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; outside code, `<` must not begin a tag."""
     lines = [head, ["---"] * len(head), *([_escape(cell) for cell in row] for row in rows)]
@@ -71,6 +78,7 @@ def make_page(text: str) -> str:
     """The page with its made parts as the code is now; KeyError for a part of a command that does not exist."""
     parts = {f"newsletter {name}".strip(): write_command(name, command) for name, command in walk_commands()}
     parts["settings"] = write_settings()
+    parts["codes"] = write_codes()
     return PART.sub(lambda found: found[1] + parts[found[2]] + found[3], text)
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Row
 
 from newsletter.compose import make_links, make_message_id
 from newsletter.core.errors import BriefError
-from newsletter.core.mails.editions import assemble_edition
-from newsletter.core.mails.message import Recipient, compose_mail, render_html, render_text
-from newsletter.core.mails.render import StorySource
+from newsletter.core.mails.editions import Edition, assemble_edition
+from newsletter.core.mails.message import Links, Recipient, compose_mail, render_html, render_text
+from newsletter.core.mails.render import StoryParts, StorySource
 from newsletter.core.model import EVERY_STORY, Brief, Story
 from newsletter.core.tokens import Signer
 from newsletter.publish.typesetter import Matches, Typesetter
@@ -35,13 +35,19 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """A mail in all its forms, what an inbox shows of it beside its subject, and the stories of its briefs."""
+    """A mail in all its forms, what it was made of, and why each story of its briefs is in it or not.
 
-    preheader: str
+    `sources` and `parts` are the mail's stories, in its order; `stories` are all of its briefs'.
+    """
+
     html: str
     text: str
     mjml: str
     eml: bytes
+    edition: Edition
+    sources: tuple[StorySource, ...]
+    parts: tuple[StoryParts, ...]
+    links: Links
     stories: tuple[Placed, ...]
 
 
@@ -97,11 +103,14 @@ def make_proof(
     links = make_links(signer, sender, key)
     message_id = make_message_id(b"proof", key, sender.from_address.rpartition("@")[2])
     return Proof(
-        preheader=edition.preheader,
         html=render_html(edition, recipient, links),
         text=render_text(edition, recipient, links),
         mjml=renderer.render_mjml(edition, sources, recipient, links),
         eml=compose_mail(edition, recipient, links, message_id=message_id, date=now).octets,
+        edition=edition,
+        sources=tuple(sources),
+        parts=tuple(parts),
+        links=links,
         stories=tuple(_place(candidate, publisher) for candidate in candidates),
     )
 

@@ -2,7 +2,7 @@
 
 `pages` says what each path answers; a page with `quirk` misbehaves: "drip" and "drip-head" send an octet at a time for
 ever, "stall" never answers, "cut" closes in the middle of the body, "endless" never ends a chunked body, "chunked"
-sends one without saying its length, "noise" speaks no HTTP, "hang-up" closes at once.
+sends one without saying its length, "noise" speaks no HTTP, "hang-up" closes at once, "get-only" does not know HEAD.
 """
 
 import gzip
@@ -48,10 +48,11 @@ class Page:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: the path, and the headers by their names in lower case."""
+    """A request: the path, the headers by their names in lower case, and the method."""
 
     path: str
     headers: dict[str, str]
+    method: str = "GET"
 
 
 def encode(body: bytes, encoding: str) -> bytes:
@@ -134,6 +135,8 @@ class _Handler(StreamRequestHandler):
         owner.asked.append(asked)
         page = owner.pages.get(asked.path, Page(status=404))
         match page.quirk:
+            case "get-only" if asked.method == "HEAD":
+                self._answer(Page(status=405), asked)
             case "stall":
                 owner.closing.wait()
             case "hang-up":
@@ -146,12 +149,12 @@ class _Handler(StreamRequestHandler):
                 self._answer(page, asked)
 
     def _read_request(self) -> Asked:
-        path = self.rfile.readline().split()[1].decode()
+        method, path = self.rfile.readline().decode().split()[:2]
         headers = {}
         while line := self.rfile.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        return Asked(path, headers)
+        return Asked(path, headers, method)
 
     def _answer(self, page: Page, asked: Asked) -> None:
         known = (asked.headers.get("if-none-match"), asked.headers.get("if-modified-since"))
@@ -169,6 +172,8 @@ class _Handler(StreamRequestHandler):
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
         self.wfile.write(f"HTTP/1.1 {304 if is_same else page.status} Any\r\n{head}\r\n".encode("latin-1"))
+        if asked.method == "HEAD":
+            return
         match page.quirk:
             case "cut":
                 self.wfile.write(body[:-1])

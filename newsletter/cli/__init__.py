@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import books, briefs, daemon, delivery, health, issues, people, preview, setup
+from newsletter.cli import books, briefs, checks, daemon, delivery, health, issues, people, preview, setup
 from newsletter.core.errors import NewsletterError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(briefs.topics_app, name="topics")
 app.add_typer(people.app, name="subscribers")
 app.add_typer(people.suppressions_app, name="suppressions")
 app.add_typer(briefs.render_app)
+app.add_typer(checks.app)
 app.add_typer(delivery.app)
 app.add_typer(daemon.app)
 app.add_typer(preview.app)

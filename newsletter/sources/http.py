@@ -40,7 +40,7 @@ _ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml, application/xml;q=0.9, "
     "text/xml;q=0.9, application/json;q=0.8, */*;q=0.1"
 )
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Clock: TypeAlias = Callable[[], float]
@@ -56,8 +56,8 @@ class Fetched:
     last_modified: str | None = None
 
 
-class _AnswerError(Exception):
-    """An answer that is no feed's; the text is the reason."""
+class AnswerError(Exception):
+    """An answer that leads nowhere; the text is the reason."""
 
 
 def fetch(
@@ -84,7 +84,7 @@ def fetch(
         )
         asked = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         headers = {name: value for name, value in asked.items() if value}
-        with _open_client(backend) as client:
+        with open_client(backend) as client:
             return _follow(client, first, headers)
     except DeadlineError:
         reason = f"it takes longer than {seconds:g} seconds"
@@ -94,7 +94,7 @@ def fetch(
             if isinstance(error, httpcore2.ConnectTimeout)
             else f"it takes longer than {seconds:g} seconds"
         )
-    except (_AnswerError, RefusedError, EncodingError) as error:
+    except (AnswerError, RefusedError, EncodingError) as error:
         reason = str(error)
     except httpcore2.NetworkError as error:
         reason = f"the connection failed ({error})"
@@ -137,7 +137,8 @@ class _Stream(httpx2.SyncByteStream):
         self._answer.close()
 
 
-def _open_client(backend: httpcore2.NetworkBackend) -> httpx2.Client:
+def open_client(backend: httpcore2.NetworkBackend) -> httpx2.Client:
+    """A client that reaches what the backend lets it reach, and takes nothing from the environment."""
     headers = {
         "User-Agent": f"newsletter/{version('newsletter')}",
         "Accept": _ACCEPT,
@@ -155,22 +156,23 @@ def _follow(client: httpx2.Client, first: httpx2.URL, headers: dict[str, str]) -
         bare = url.copy_with(username=None, password=None)
         try:
             with client.stream("GET", bare, headers=headers, auth=auth, follow_redirects=False) as response:
-                if response.status_code not in _REDIRECTS:
+                if response.status_code not in REDIRECTS:
                     return _read(response, conditional=bool(headers))
-                url = _next_address(bare, response.headers.get("location", ""))
+                url = next_address(bare, response.headers.get("location", ""))
         except RefusedError as error:
             raise RefusedError(f"it redirects to {show_address(str(url))}: {error}" if step else str(error)) from None
-    raise _AnswerError(f"it redirects more than {MAX_REDIRECTS} times")
+    raise AnswerError(f"it redirects more than {MAX_REDIRECTS} times")
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or _DEFAULT_PORTS.get(url.scheme)
 
 
-def _next_address(url: httpx2.URL, location: str) -> httpx2.URL:
+def next_address(url: httpx2.URL, location: str) -> httpx2.URL:
+    """Where a redirect leads; AnswerError where that is no http or https address."""
     target = url.join(location)
     if not location or target.scheme not in _DEFAULT_PORTS or not target.host:
-        raise _AnswerError(f"it redirects to {show_address(location)!r}, which is no http or https address")
+        raise AnswerError(f"it redirects to {show_address(location)!r}, which is no http or https address")
     return target
 
 
@@ -178,7 +180,7 @@ def _read(response: httpx2.Response, *, conditional: bool) -> Fetched:
     if response.status_code == HTTPStatus.NOT_MODIFIED and conditional:
         return Fetched(body=None)
     if response.status_code != HTTPStatus.OK:
-        raise _AnswerError(f"it answers {_name_status(response.status_code)}")
+        raise AnswerError(f"it answers {name_status(response.status_code)}")
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > MAX_OCTETS:
         raise _too_large()
@@ -188,7 +190,8 @@ def _read(response: httpx2.Response, *, conditional: bool) -> Fetched:
     return Fetched(body=body, content_type=kept["content-type"], etag=kept["etag"], last_modified=kept["last-modified"])
 
 
-def _name_status(status: int) -> str:
+def name_status(status: int) -> str:
+    """A status as people know it, as in `404 (Not Found)`."""
     try:
         return f"{status} ({HTTPStatus(status).phrase})"
     except ValueError:
@@ -204,8 +207,8 @@ def _bound(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _too_large() -> _AnswerError:
-    return _AnswerError(f"it is larger than {MAX_OCTETS // 1_000_000} MB")
+def _too_large() -> AnswerError:
+    return AnswerError(f"it is larger than {MAX_OCTETS // 1_000_000} MB")
 
 
 def _keep(header: str | None) -> str | None:

@@ -28,6 +28,14 @@ class RefusedError(Exception):
     """A host that may not be connected to, or cannot be found; the text is the reason."""
 
 
+class PrivateError(RefusedError):
+    """A host of this machine or its network."""
+
+
+class UnknownHostError(RefusedError):
+    """A host whose name does not exist, as the name servers say."""
+
+
 class DeadlineError(Exception):
     """The time of the whole fetch is used up."""
 
@@ -102,7 +110,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
             for address in addresses:
                 if not is_public(address):
                     at = "" if address == host else f" is at {address}, which"
-                    raise RefusedError(
+                    raise PrivateError(
                         f"{host}{at} is not a public address (NEWSLETTER_ALLOW_PRIVATE_FEEDS=true allows it)"
                     )
         for address in addresses[:-1]:
@@ -133,7 +141,8 @@ class GuardedBackend(httpcore2.NetworkBackend):
         except Empty:
             raise DeadlineError from None
         if isinstance(answer, Exception) or not answer:
-            raise RefusedError(f"{host} cannot be found" + (f" ({answer})" if answer else ""))
+            kind = UnknownHostError if getattr(answer, "errno", None) == socket.EAI_NONAME else RefusedError
+            raise kind(f"{host} cannot be found" + (f" ({answer})" if answer else ""))
         return answer
 
 

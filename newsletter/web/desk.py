@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
+from newsletter.checks import Finding, check_proof
 from newsletter.core.errors import BriefError, NewsletterError
 from newsletter.core.model import Brief
 from newsletter.proof import Placed, Proof, explain_stories, make_proof
@@ -113,6 +114,12 @@ class Desk:
             )
         return View(brief=brief, proof=proof, stories=proof.stories, inbox=_read_inbox(proof))
 
+    def check(self, view: View) -> list[Finding]:
+        """What is wrong with a mail, errors first."""
+        if view.proof is None:
+            return []
+        return check_proof(view.brief, view.proof, catalogue=self.service.catalogue)
+
     def find_people(self, words: str) -> list[str]:
         """Some addresses of subscribers that have these letters in them."""
         if not self.has_database:
@@ -159,4 +166,4 @@ def describe_problem(error: NewsletterError) -> Problem:
 def _read_inbox(proof: Proof) -> dict[str, str]:
     """The mail as a row of an inbox: who, subject, and what follows it."""
     mail = message_from_bytes(proof.eml, policy=policy.default)
-    return {"from": str(mail["From"]), "subject": str(mail["Subject"]), "preheader": proof.preheader}
+    return {"from": str(mail["From"]), "subject": str(mail["Subject"]), "preheader": proof.edition.preheader}

@@ -40,6 +40,11 @@ class Look:
         """Where the same mail stands in several looks side by side."""
         return self._write(f"/preview/{quote(self.brief, safe='')}/compare")
 
+    @property
+    def checks_address(self) -> str:
+        """Where it stands what is wrong with the mail."""
+        return self._write(f"/preview/{quote(self.brief, safe='')}/checks")
+
     def _write(self, path: str) -> str:
         usual = Look(brief=self.brief)
         given = {

@@ -4,9 +4,10 @@ The mail stands in a sandboxed frame under a policy of its own. Nothing here cha
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 from fastapi import APIRouter, Request
-from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from watchfiles import awatch
 
 from newsletter.core.errors import BriefError, ConfigError, NewsletterError, StoreError
@@ -71,6 +72,15 @@ def make_preview(desk: Desk, pages: PageTemplates) -> APIRouter:
             "after": after,
         }
         return pages.render("preview.html", context)
+
+    @router.get("/preview/{brief}/checks")
+    def checks(brief: str, request: Request) -> Response:
+        look = read_look(brief, request.query_params)
+        view = desk.view(look)
+        found = desk.check(view)
+        if request.query_params.get("format") == "json":
+            return JSONResponse([asdict(finding) for finding in found])
+        return pages.render("checks.html", {"look": look, "view": view, "found": found})
 
     @router.get("/preview/{brief}/compare")
     def compare(brief: str, request: Request) -> Response:

@@ -29,6 +29,7 @@ SCRIPT = {
     "demo": "--dir shown",
     "brief show": "latest",
     "brief list": "",
+    "check": "latest",
     "topics list": "",
     "topics explain": "latest",
     "topics test": "briefs/2026-11-23-monday.json",
@@ -206,7 +207,7 @@ def test_files_and_commands_that_a_page_names_exist(page: Path) -> None:
     text = read(page)
     for name in re.findall(r"`((?:[\w.-]+/)*[\w*-]+\.py)`", text):
         core = ROOT / "newsletter" / "core"
-        folders = (ROOT, ROOT / "newsletter", core, core / "briefs", core / "topics", core / "mails")
+        folders = (ROOT, ROOT / "newsletter", core, core / "briefs", core / "topics", core / "mails", core / "checks")
         assert any(list(folder.glob(name)) for folder in folders), name
     words = re.findall(r"(?:`|^\$ |&& |\*\* )newsletter((?: [a-z]+)+)", text, re.MULTILINE)
     for path in words:

@@ -115,6 +115,16 @@ async def test_many_looks_side_by_side(house: House) -> None:
     assert "<iframe" not in empty.text
 
 
+async def test_what_is_wrong_with_a_mail(house: House) -> None:
+    page = await get(house, "/preview/2026-11-25-two/checks")
+    assert "<code>postal_address" in page.text or "postal" in page.text
+    found = (await get(house, "/preview/2026-11-25-two/checks?format=json")).json()
+    assert found
+    assert all(set(finding) == {"code", "severity", "place", "message"} for finding in found)
+    empty = await get(house, "/preview/2026-11-25-two/checks?topics=sport", TOPICS=str(write_topics(house, "chess")))
+    assert "no story has any of the topics" in empty.text
+
+
 async def test_as_a_subscriber_before_or_after_another(house: House) -> None:
     house.add_readers("Europe/Berlin", "Asia/Tokyo", "Europe/London")
     page = await get(house, "/preview/2026-11-25-two?as=tokyo-each@example.org")

@@ -85,6 +85,18 @@ def assemble_edition(frame: Frame, stories: Sequence[StoryParts], *, whole: bool
     )
 
 
+def measure_free(frame: Frame, stories: Sequence[StoryParts]) -> int:
+    """How many octets of the budget all these stories leave over; less than 0 where they do not fit."""
+    days = [s.day for s in stories]
+    headings = sum(s.day_heading.html.size for i, s in enumerate(stories) if begins_day(days, i))
+    return _measure_room(frame) - headings - sum(map(measure_story, stories))
+
+
+def measure_story(story: StoryParts) -> int:
+    """The octets that a story takes in the HTML part, its headline included."""
+    return story.headline.html.size + (story.whole or story.story).html.size
+
+
 def begins_day(days: Sequence[date], index: int) -> bool:
     """Whether a day heading stands before this story; none does where all are of one day."""
     if index == 0:
@@ -98,12 +110,17 @@ def _fit_stories(
     """How many headlines and how many whole stories fit. Headlines of stories that are cut stay while there is room."""
     headlines = [s.headline.html.size for s in stories]
     blocks = [body.html.size + day.html.size for body, day in zip(bodies, headings, strict=True)]
-    room = HTML_OCTETS - 1 - frame.mail.html.size - frame.headlines.html.size
+    room = _measure_room(frame)
     if sum(headlines) + sum(blocks) <= room:
         return len(stories), len(stories)
     room -= frame.more.html.size
     listed = _count_fitting(headlines, min(room, HEADLINE_OCTETS))
     return listed, _count_fitting(blocks, room - sum(headlines[:listed]))
+
+
+def _measure_room(frame: Frame) -> int:
+    """What the frame leaves for headlines and stories."""
+    return HTML_OCTETS - 1 - frame.mail.html.size - frame.headlines.html.size
 
 
 def _count_fitting(sizes: Iterable[int], room: int) -> int:
