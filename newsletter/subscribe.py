@@ -17,6 +17,14 @@ def remove_subscriber(database: Database, email_key: str, *, now: datetime, chan
             subscribers.unsubscribe(conn, person.id, now, channel)
 
 
+def leave(database: Database, subscriber_id: int, *, now: datetime, channel: str) -> None:
+    """Unsubscribe who came by a link of their own mail; once more, or after they were erased, it changes nothing."""
+    with database.write() as conn:
+        person = subscribers.find_by_id(conn, subscriber_id)
+        if person is not None and person.state != SubscriberState.UNSUBSCRIBED:
+            subscribers.unsubscribe(conn, subscriber_id, now, channel)
+
+
 def forget_subscriber(database: Database, email_key: str, *, now: datetime) -> None:
     """Erase a person; a keyed hash stays in the suppressions, and nameless rows, so that past books still close.
 

@@ -40,6 +40,11 @@ def find_subscriber(conn: Connection, email_key: str) -> Row[Any]:
     return row
 
 
+def find_by_id(conn: Connection, subscriber_id: int) -> Row[Any] | None:
+    """The subscriber of this number; None where there is none, or none any more."""
+    return conn.execute(_people().where(subscribers.c.id == subscriber_id)).first()
+
+
 def find_subscribers(conn: Connection, email_keys: Collection[str]) -> dict[str, Row[Any]]:
     """Those of these folded addresses that are known, by address."""
     return {row.email_key: row for row in conn.execute(_people().where(subscribers.c.email_key.in_(email_keys)))}

@@ -1,7 +1,7 @@
 """The web pages, in a process of their own beside the daemon: whatever a delivery does, they answer at once.
 
-`/healthz`, `/readyz`, `/metrics`, and for the operator the preview. No GET changes anything, and nothing is answered
-for a foreign Host.
+`/healthz`, `/readyz`, `/metrics`; for readers the way out; for the operator the preview. No GET changes anything, and
+nothing is answered for a foreign Host.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from newsletter.core.errors import NewsletterError
 from newsletter.store import upkeep
 from newsletter.web.access import HostCheck, may_operate
 from newsletter.web.desk import Desk
+from newsletter.web.leaving import make_leaving
 from newsletter.web.pages import Headers, PageTemplates, serve_static
 from newsletter.web.preview import make_preview, show_problem
 from newsletter.web.pulse import Pulse
@@ -24,6 +25,7 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 def make_app(service: Service, pulse: Pulse) -> FastAPI:
     """The pages of a service; `pulse` is what the daemon says of itself."""
     app = make_preview_app(service)
+    app.include_router(make_leaving(service, PageTemplates(service.settings.templates)))
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
