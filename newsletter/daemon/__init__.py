@@ -87,7 +87,7 @@ class Daemon:
         self._deliverer = Deliverer(service=service, stop=self.stop, note=self._watcher.note)
         self._pages = None
         if self.web:
-            listening = listen(settings.web.host, settings.web.port)
+            listening = listen(settings.web.host, settings.web.port, shared=True)
             self._pages = Pages(listening=listening, env_file=self.env_file, stop=self.stop)
 
     def _describe(self) -> dict[str, object]:

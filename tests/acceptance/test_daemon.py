@@ -294,6 +294,20 @@ def _catches_sigterm(status: str) -> bool:
     return caught is not None and bool(int(caught[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
+def test_two_daemons_on_one_machine_share_the_address_of_the_pages(crowd: Workshop, start: Start) -> None:
+    crowd.configure(SCHEDULE="0 7 1 1 *")
+    first = start()
+    first.wait_for("the pages are served")
+    crowd.configure(WEB__PORT=first.address.rpartition(":")[2])
+    second = start()
+    second.wait_for("the pages are served")
+    assert first.end() == 0
+    assert json.loads(read(f"{second.address}/healthz")) == {"status": "ok"}
+    refused = subprocess.run([*COMMAND, "preview"], capture_output=True, text=True, timeout=60, check=False)
+    assert "cannot listen" in refused.stderr, "a preview would get half of the requests"
+    assert second.end() == 0
+
+
 def test_nobody_answers_where_no_pages_are_wanted(crowd: Workshop, start: Start) -> None:
     daemon = start("--no-web", "--no-delivery")
     assert "web=no" in daemon.wait_for("the daemon runs")
