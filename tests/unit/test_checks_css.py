@@ -2,7 +2,7 @@
 
 import pytest
 from checked_mails import GOOD, HTML, codes, make_mail, with_body, with_html
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mail_samples import FOLDER
 
@@ -30,6 +30,8 @@ def test_text_folds_white_space_and_parts_blocks() -> None:
     assert list_lines(page) == ["one two", "three\u00a0", "four"]
 
 
+@example("<![a;")
+@example("<![;")
 @given(st.text(alphabet="<>/ap \"'=!-[]i&;#x", max_size=80))
 def test_no_html_breaks_the_parser(html: str) -> None:
     assert isinstance(parse_page(html).text, str)
