@@ -1,12 +1,16 @@
 """What a person sees: tables and sentences, a bar on a terminal, plain lines elsewhere, and clean ends."""
 
+import fcntl
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 from urllib.request import urlopen
 
 import pytest
@@ -95,6 +99,13 @@ def test_a_pipe_that_nobody_reads_and_a_full_disk_end_without_a_traceback(ready:
     assert b"Traceback" not in ran.stderr
 
 
+def count_unread(pipe: IO[str]) -> int:
+    """How many octets nobody has read yet."""
+    unread = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, unread)
+    return unread[0]
+
+
 def test_an_interrupt_outside_a_send_is_a_sentence(ready: Workshop) -> None:
     os.mkfifo("people.csv")
     with (
@@ -103,6 +114,8 @@ def test_an_interrupt_outside_a_send_is_a_sentence(ready: Workshop) -> None:
     ):
         pipe.write("email\n")
         pipe.flush()
+        while count_unread(pipe):  # it must have begun to read
+            os.sched_yield()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (3, b"error: interrupted\n")
