@@ -70,9 +70,17 @@ def settle_issue(
 
 
 def retry_issue(
-    database: Database, number: int, *, now: datetime, expire_after: timedelta, subscriber_id: int | None = None
+    database: Database,
+    number: int,
+    *,
+    now: datetime,
+    expire_after: timedelta,
+    subscriber_id: int | None = None,
+    reply_id: int | None = None,
 ) -> dict[str, Any]:
-    """Put rejected deliveries of an issue, or one reader's, back into the queue; their attempts count on.
+    """Put rejected deliveries of an issue, one reader's, or those of one kind of reply, back into the queue.
+
+    Their attempts count on.
 
     Who has had one of the stories in another mail since is left alone, for nobody gets a story twice. StoreError where
     the issue was cancelled, or is older than `expire_after`.
@@ -82,7 +90,7 @@ def retry_issue(
         issue = issues.find_issue(conn, number)
         if has_expired(issue.due_at, now, expire_after):
             raise StoreError(f"issue {number} is too old to be sent again: its news are older than EXPIRE_AFTER allows")
-        given_up = ledger.list_rejected(conn, number, subscriber_id)
+        given_up = ledger.list_rejected(conn, number, subscriber_id, reply_id)
         served = _find_served(conn, number, issue.due_at - WINDOW, subscriber_id)
         keys = [(number, reader) for reader in given_up if reader not in served]
         upkeep.retry_deliveries(conn, keys, now)

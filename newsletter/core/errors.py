@@ -25,6 +25,10 @@ class TokenError(NewsletterError):
     """A link's token is forged, expired or made for another purpose."""
 
 
+class QueryError(NewsletterError):
+    """A search, a cursor or a choice of the console or the API does not fit; names what was given."""
+
+
 class ImportRowError(NewsletterError):
     """One row of a subscriber list is wrong; the import names it and goes on."""
 

@@ -1,7 +1,7 @@
 """What the words of an SMTP reply say, whatever its numbers claim: enhanced codes lie often.
 
-Owns the word patterns (English, as mail servers speak) and the reading of "try again in N minutes". Decides nothing:
-core/policy.py does.
+Owns the word patterns (English, as mail servers speak), the reading of "try again in N minutes", and what two replies
+have in common. Decides nothing: core/policy.py does.
 """
 
 import re
@@ -76,3 +76,21 @@ def parse_retry_after(text: str) -> timedelta | None:
     else:
         return None
     return min(timedelta(seconds=seconds), MAX_RETRY_AFTER) if seconds else None
+
+
+MOST_WORDING = 200
+_ENHANCED = re.compile(r"^\s*[245]\.\d{1,3}\.\d{1,3}\s")
+_CHANGING = re.compile(
+    r"<[^<>]*>|\S+@[^\s,;:]+"  # addresses
+    r"|https?://\S+"
+    r"|\b(?=\w*\d)[\w.:+=/-]*\w"  # numbers, queue ids, IP addresses, session names: whatever word holds a digit
+)
+
+
+def take_out_numbers(response: str) -> str:
+    """What replies of one kind have in common: addresses, links and every word with a digit become `…`.
+
+    The enhanced code that it begins with is left out: it is told by itself.
+    """
+    words = " ".join(_CHANGING.sub("…", _ENHANCED.sub("", response)).split())
+    return words if len(words) <= MOST_WORDING else words[: MOST_WORDING - 1] + "…"

@@ -186,8 +186,13 @@ def find_delivery(conn: Connection, issue_id: int, subscriber_id: int) -> Row[An
     return conn.execute(query).first()
 
 
-def list_rejected(conn: Connection, issue_id: int, subscriber_id: int | None = None) -> list[int]:
-    """The readers, or the one reader, whose deliveries of an issue were given up; not those who were forgotten."""
+def list_rejected(
+    conn: Connection, issue_id: int, subscriber_id: int | None = None, reply_id: int | None = None
+) -> list[int]:
+    """The readers, or the one reader, whose deliveries of an issue were given up; not those who were forgotten.
+
+    With `reply_id`, those alone whose last attempt failed by this kind of reply.
+    """
     query = (
         select(deliveries.c.subscriber_id)
         .join(subscribers, subscribers.c.id == deliveries.c.subscriber_id)
@@ -195,6 +200,13 @@ def list_rejected(conn: Connection, issue_id: int, subscriber_id: int | None = N
     )
     if subscriber_id is not None:
         query = query.where(deliveries.c.subscriber_id == subscriber_id)
+    if reply_id is not None:
+        last = and_(
+            attempts.c.issue_id == deliveries.c.issue_id,
+            attempts.c.subscriber_id == deliveries.c.subscriber_id,
+            attempts.c.attempt == deliveries.c.attempts,
+        )
+        query = query.join(attempts, last).where(attempts.c.reply_id == reply_id)
     return list(conn.execute(query).scalars())
 
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from newsletter.core.dkim import Identity
 from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, SubscriberState
 from newsletter.core.policy import Stage, lane_of
+from newsletter.store import tallies
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
 from newsletter.store.issues import StoredEdition, insert_ignoring
 from newsletter.store.prepared import Prepared
@@ -260,11 +261,15 @@ def start_deliveries(
 
 def finish_attempts(conn: Connection, finished: Sequence[Finished]) -> None:
     """Append attempts to the log and move their deliveries on, in one go."""
-    _LOG.run_many(conn, map(_write_log_row, finished))
+    kinds = tallies.intern_replies(
+        conn, [(f.code, f.enhanced, f.response) for f in finished if f.outcome is not Outcome.ACCEPTED]
+    )
+    _LOG.run_many(conn, (_write_log_row(f, kinds.get((f.code, f.enhanced, f.response))) for f in finished))
+    tallies.add_throughput(conn, [(f.key[0], f.at, f.outcome) for f in finished])
     _move(conn, [(f.key, f.state, f.due_at, f.attempt) for f in finished])
 
 
-def _write_log_row(f: Finished) -> dict[str, Any]:
+def _write_log_row(f: Finished, reply_id: int | None) -> dict[str, Any]:
     return {
         "issue_id": f.key[0],
         "subscriber_id": f.key[1],
@@ -280,6 +285,7 @@ def _write_log_row(f: Finished) -> dict[str, Any]:
         "stage": f.stage,
         "dkim_id": f.dkim_id,
         "signatures": f.signatures,
+        "reply_id": reply_id,
     }
 
 

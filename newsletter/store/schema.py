@@ -66,7 +66,12 @@ _ID = BigInteger().with_variant(Integer, "sqlite")
 service = Table("service", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
 topic_sets = Table(
-    "topic_sets", metadata, Column("id", _ID, primary_key=True), Column("topics", Text, nullable=False, unique=True)
+    "topic_sets",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("topics", Text, nullable=False, unique=True),
+    # How many active subscribers chose it; kept by triggers, as are `tallies` and `headcount`.
+    Column("readers", BigInteger, nullable=False, server_default="0"),
 )
 
 subscribers = Table(
@@ -322,6 +327,69 @@ attempts = Table(
     Column("stage", Text),
     Column("dkim_id", _ID),
     Column("signatures", LargeBinary),
+    Column("reply_id", _ID),
     PrimaryKeyConstraint("issue_id", "subscriber_id", "attempt"),
     sqlite_with_rowid=False,
+)
+_failed = attempts.c.outcome != "accepted"
+Index(
+    "ix_attempts_failed",
+    attempts.c.issue_id,
+    attempts.c.reply_id,
+    attempts.c.at,
+    sqlite_where=_failed,
+    postgresql_where=_failed,
+)
+
+# The kinds of reply that attempts failed by: codes (0 and "" where none came) and the text with its numbers taken out.
+replies = Table(
+    "replies",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("code", Integer, nullable=False),
+    Column("enhanced", Text, nullable=False),
+    Column("wording", Text, nullable=False),
+    UniqueConstraint("code", "enhanced", "wording"),
+)
+
+# How many deliveries of an issue stand where, by state (`deferred` apart) and reason ("" where there is none).
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("issue_id", _ID, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issue_id", "state", "reason"),
+    sqlite_with_rowid=False,
+)
+
+# How many attempts of an issue came to what in which minute.
+throughput = Table(
+    "throughput",
+    metadata,
+    Column("issue_id", _ID, nullable=False),
+    Column("minute", Instant, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issue_id", "minute", "outcome"),
+    sqlite_with_rowid=False,
+)
+
+# How many subscribers are in which state.
+headcount = Table(
+    "headcount", metadata, Column("state", Text, primary_key=True), Column("n", BigInteger, nullable=False)
+)
+
+# Bearer tokens for the API; of a token only its hash is kept.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("used_at", Instant),
+    **_FOREVER,
 )

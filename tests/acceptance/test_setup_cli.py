@@ -15,6 +15,8 @@ from full_disk import full_disk
 from smtp_server import SmtpServer, run_in_thread
 from workshop import Workshop
 
+from newsletter.store.database import HEAD
+
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -155,9 +157,9 @@ def test_demo_serves_the_pages_until_it_is_interrupted(tmp_path: Path) -> None:
 
 def test_db_upgrade_makes_or_keeps_the_database(workshop: Workshop) -> None:
     told = workshop.run("db", "upgrade", "--json").json
-    assert told == {"database": "newsletter.db", "version": "0003"}
+    assert told == {"database": "newsletter.db", "version": HEAD}
     workshop.run("subscribers", "import", "subscribers/list.csv")
-    assert workshop.run("db", "upgrade").out == "newsletter.db: version 0003\n"
+    assert workshop.run("db", "upgrade").out == f"newsletter.db: version {HEAD}\n"
     assert len(workshop.run("subscribers", "list", "--json").lines) == 4
 
 

@@ -63,7 +63,11 @@ def dump(file: Path) -> list[str]:
 
 def read_schema(file: Path) -> dict[str, list[str]]:
     """Each table and index with the parts of its definition, in no order."""
-    rows = run_sql(file, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'")
+    rows = run_sql(
+        file,
+        "SELECT name, sql FROM sqlite_master"
+        " WHERE type IN ('table', 'index') AND sql IS NOT NULL AND name NOT LIKE 'alembic%'",
+    )
     return {name: sorted(part.strip() for part in re.split(r"[\n,]", sql) if part.strip()) for name, sql in rows}
 
 

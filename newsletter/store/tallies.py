@@ -1,0 +1,90 @@
+"""Counts that are kept as rows change, so that looking costs the same at a million deliveries as at ten.
+
+How many deliveries stand where and how many people there are is counted by triggers (migration 0004); throughput and
+the kinds of failure are written down with each attempt.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from newsletter.core.model import Outcome
+from newsletter.core.replies import take_out_numbers
+from newsletter.store.issues import insert_ignoring
+from newsletter.store.prepared import Prepared
+from newsletter.store.schema import attempts, headcount, replies, tallies, throughput, to_microseconds
+
+MINUTE_MICROSECONDS = 60_000_000
+Reply = tuple[int | None, str | None, str]
+"""What a relay said: reply code, enhanced code, text."""
+
+
+def read_tallies(conn: Connection, issue_ids: Collection[int]) -> dict[int, dict[tuple[str, str], int]]:
+    """How many deliveries of each issue stand where: by (state, reason), `deferred` apart, zeros absent."""
+    counts: dict[int, dict[tuple[str, str], int]] = {issue: {} for issue in issue_ids}
+    for row in conn.execute(tallies.select().where(tallies.c.issue_id.in_(issue_ids), tallies.c.n > 0)):
+        counts[row.issue_id][row.state, row.reason] = row.n
+    return counts
+
+
+def count_people(conn: Connection) -> dict[str, int]:
+    """How many subscribers are in each state."""
+    return {row.state: row.n for row in conn.execute(headcount.select().where(headcount.c.n > 0))}
+
+
+def intern_replies(conn: Connection, given: Sequence[Reply]) -> dict[Reply, int]:
+    """The ids of the kinds that replies are of, written where they are new."""
+    kinds = {reply: (reply[0] or 0, reply[1] or "", take_out_numbers(reply[2])) for reply in given}
+    ids: dict[tuple[int, str, str], int] = {}
+    for kind in set(kinds.values()):
+        values = dict(zip(("code", "enhanced", "wording"), kind, strict=True))
+        conn.execute(insert_ignoring(conn, replies), values)
+        ids[kind] = conn.execute(select(replies.c.id).filter_by(**values)).scalar_one()
+    return {reply: ids[kind] for reply, kind in kinds.items()}
+
+
+def add_throughput(conn: Connection, finished: Iterable[tuple[int, datetime, Outcome]]) -> None:
+    """Count attempts (issue, time, outcome) by their minute."""
+    counted = Counter((issue, to_microseconds(at) // MINUTE_MICROSECONDS, outcome) for issue, at, outcome in finished)
+    rows = [
+        {"issue_id": issue, "minute": minute * MINUTE_MICROSECONDS, "outcome": outcome, "n": n}
+        for (issue, minute, outcome), n in sorted(counted.items())
+    ]
+    _add(conn.dialect.name).run_many(conn, rows)
+
+
+@lru_cache
+def _add(dialect_name: str) -> Prepared:
+    insert = (postgresql if dialect_name == "postgresql" else sqlite).insert(throughput)
+    new = insert.values({name: bindparam(name) for name in ("issue_id", "minute", "outcome", "n")})
+    more = {"n": throughput.c.n + new.excluded.n}
+    return Prepared(new.on_conflict_do_update(index_elements=["issue_id", "minute", "outcome"], set_=more))
+
+
+def read_throughput(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
+    """An issue's attempts by minute and outcome, the oldest first."""
+    return conn.execute(throughput.select().where(throughput.c.issue_id == issue_id).order_by("minute")).all()
+
+
+def count_failures(conn: Connection, issue_id: int, *, most: int) -> Sequence[Row[Any]]:
+    """The kinds of reply that an issue's attempts failed by, the commonest first: how many, first and last when."""
+    failed = (
+        select(
+            attempts.c.reply_id,
+            func.count().label("n"),
+            func.min(attempts.c.at).label("first_at"),
+            func.max(attempts.c.at).label("last_at"),
+        )
+        .where(attempts.c.issue_id == issue_id, attempts.c.outcome != "accepted")
+        .group_by(attempts.c.reply_id)
+        .order_by(func.count().desc())
+        .limit(most)
+        .subquery()
+    )
+    query = select(replies, failed).join(failed, failed.c.reply_id == replies.c.id).order_by(failed.c.n.desc())
+    return conn.execute(query).all()
