@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import books, briefs, checks, daemon, delivery, health, issues, people, preview, setup
+from newsletter.cli import access, books, briefs, checks, daemon, delivery, health, issues, people, preview, setup
 from newsletter.core.errors import NewsletterError
 
 app = typer.Typer(
@@ -36,6 +36,8 @@ app.add_typer(preview.app)
 app.add_typer(books.app)
 app.add_typer(issues.app, name="issues")
 app.add_typer(health.app)
+app.add_typer(access.tokens_app, name="tokens")
+app.add_typer(access.app)
 app.add_typer(setup.db_app, name="db")
 
 ERROR, INTERRUPTED = 1, 3

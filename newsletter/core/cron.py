@@ -166,3 +166,38 @@ def _walls_until(cron: Cron, end: datetime) -> Iterator[datetime]:
             times = (datetime.combine(day, time(h, m)) for h in hours for m in minutes)
             yield from (wall for wall in times if wall <= end)
         day -= timedelta(days=1)
+
+
+_DAY_NAMES = ("Sundays", "Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays")
+MOST_TIMES = 4
+
+
+def describe_cron(cron: Cron) -> str:
+    """The line in plain words where it has few times a day, as in `at 07:00 on Mondays and Fridays`; else as it is."""
+    times = [f"{hour:02}:{minute:02}" for hour in cron.hours for minute in cron.minutes]
+    if len(times) > MOST_TIMES:
+        return f"whenever a clock fits {cron.text!r}"
+    days, weekdays, months = _describe_days(cron.days), _describe_weekdays(cron.weekdays), _describe_months(cron.months)
+    joint = " or " if cron.fits_either_day else " that are "
+    which = joint.join(part for part in (days, weekdays) if part) or "every day"
+    return " ".join(part for part in ("at", _join(times), which, months) if part)
+
+
+def _describe_days(days: tuple[int, ...]) -> str:
+    return "" if len(days) == 31 else f"on day {_join([str(day) for day in days])} of the month"
+
+
+def _describe_weekdays(weekdays: tuple[int, ...]) -> str:
+    if len(weekdays) == 7:
+        return ""
+    if weekdays == (1, 2, 3, 4, 5):
+        return "on weekdays"
+    return f"on {_join([_DAY_NAMES[day] for day in weekdays])}"
+
+
+def _describe_months(months: tuple[int, ...]) -> str:
+    return "" if len(months) == 12 else f"in {_join([_MONTHS[month - 1].capitalize() for month in months])}"
+
+
+def _join(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]

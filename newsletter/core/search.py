@@ -21,6 +21,8 @@ STATES = (
 LATEST = "latest"
 MOST_CHARACTERS = 500
 MOST_ISSUE = 2**31
+CODE = r"[245](?:[0-9]{0,2}|\.[0-9]{1,3}|\.[0-9]{1,3}\.[0-9]{1,3})"
+"""A reply code or an enhanced one, or how one begins."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -69,7 +71,7 @@ def parse_search(text: str, *, now: datetime) -> Search:
 
 
 def _parse_code(text: str) -> str:
-    if text and not re.fullmatch(r"[245](\d{0,2}|\.\d{1,3}|\.\d{1,3}\.\d{1,3})", text, re.ASCII):
+    if text and not re.fullmatch(CODE, text):
         raise QueryError(f"'code:{text}' is neither a reply code such as 550 nor an enhanced one such as 5.1.1")
     return text
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 
 from newsletter.core.errors import QueryError, StoreError
 from newsletter.core.model import DeliveryState, Key, name_delivery
-from newsletter.core.search import parse_search
+from newsletter.core.search import Search
 from newsletter.report import describe_attempts
 from newsletter.store import issues
 from newsletter.store.database import Database
@@ -38,14 +38,12 @@ def parse_delivery(name: str) -> Key:
 
 
 def find_deliveries(
-    database: Database, text: str, *, now: datetime, after: str = "", most: int = 50, seconds: float = PAGE_SECONDS
+    database: Database, search: Search, *, after: str = "", most: int = 50, seconds: float = PAGE_SECONDS
 ) -> dict[str, Any]:
-    """A page of what the grammar of core/search.py asks for. `next` is where the next page begins, None at the end.
+    """A page of what is asked for. `next` is where the next page begins, None at the end.
 
-    A page may hold fewer than `most`, even none, and have a next one: then time was up. QueryError for what does not
-    fit the grammar.
+    A page may hold fewer than `most`, even none, and have a next one: then time was up.
     """
-    search = parse_search(text, now=now)
     end = time.monotonic() + seconds
     with database.read() as conn:
         found = search_deliveries(
@@ -98,27 +96,22 @@ def describe_delivery(database: Database, key: Key) -> dict[str, Any]:
     return {**told, "title": title, "log": list(log)}
 
 
-def export_deliveries(database: Database, text: str, *, now: datetime, as_csv: bool) -> Iterator[str]:
-    """Everything that a search finds, as CSV with a header or as JSON Lines; QueryError before the first line.
+def export_deliveries(database: Database, search: Search, *, as_csv: bool) -> Iterator[str]:
+    """Everything that a search finds, as CSV with a header or as JSON Lines.
 
     The rows are read in pages, each as it stands when it is read.
     """
-    search = parse_search(text, now=now)
-
-    def write() -> Iterator[str]:
-        after: Key | None = None
-        if as_csv:
-            yield _write_csv(COLUMNS)
-        while True:
-            with database.read() as conn:
-                found = search_deliveries(conn, search, after=after, most=EXPORT_PAGE)
-                rows = _describe(conn, found.rows)
-            yield "".join(_write_row(row, as_csv=as_csv) for row in rows)
-            if found.next is None:
-                return
-            after = found.next
-
-    return write()
+    after: Key | None = None
+    if as_csv:
+        yield _write_csv(COLUMNS)
+    while True:
+        with database.read() as conn:
+            found = search_deliveries(conn, search, after=after, most=EXPORT_PAGE)
+            rows = _describe(conn, found.rows)
+        yield "".join(_write_row(row, as_csv=as_csv) for row in rows)
+        if found.next is None:
+            return
+        after = found.next
 
 
 def _write_row(row: dict[str, Any], *, as_csv: bool) -> str:

@@ -45,7 +45,7 @@ def describe_status(
             "last_issue": describe_issue(conn, published[0]) if published else None,
             "alarms": describe_alarms(conn),
             "relays": describe_relays(conn, relays, now),
-            "domains": _describe_domains(conn, limits, now),
+            "domains": describe_domains(conn, limits, now),
         }
 
 
@@ -65,7 +65,7 @@ def describe_relays(conn: Connection, relays: Sequence[Relay], now: datetime) ->
     ]
 
 
-def _describe_domains(conn: Connection, limits: Mapping[str, Limit], now: datetime) -> list[dict[str, Any]]:
+def describe_domains(conn: Connection, limits: Mapping[str, Limit], now: datetime) -> list[dict[str, Any]]:
     """The domains that are backed off, and then those that only have limits."""
     backoffs = read_backoffs(conn, Throttled.DOMAIN)
     names = [*backoffs, *(name for name, limit in limits.items() if name not in backoffs and limit != UNLIMITED)]

@@ -139,7 +139,7 @@ class Web(_Part):
     host: Host = _setting("127.0.0.1", "The address the web pages are served on.")
     port: int = _setting("8000", "Its port; 0: any that is free.", ge=0, le=65535)
     operator_password: SecretStr | None = _setting(
-        None, "Opens the operator pages; none: from this machine alone.", repr=False
+        None, "Opens the operator pages (or its hash, see `newsletter password`); none: this machine alone.", repr=False
     )
 
 

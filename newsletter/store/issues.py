@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
@@ -93,6 +93,18 @@ def find_issue(conn: Connection, number: int | None) -> Row[Any]:
 def list_issues(conn: Connection) -> Sequence[Row[Any]]:
     """All issues, newest first."""
     return conn.execute(issues.select().order_by(issues.c.id.desc())).all()
+
+
+def list_latest(conn: Connection, count: int, *, before: int | None = None) -> Sequence[Row[Any]]:
+    """The latest issues, or the latest of those before one, newest first."""
+    query = issues.select().order_by(issues.c.id.desc()).limit(count)
+    return conn.execute(query if before is None else query.where(issues.c.id < before)).all()
+
+
+def list_latest_stories(conn: Connection, numbers: Collection[int]) -> Iterator[Row[Any]]:
+    """The stories of these issues with their issues' language, the newest first."""
+    query = select(issue_stories, issues.c.language).join(issues, issues.c.id == issue_stories.c.issue_id)
+    yield from conn.execute(query.where(issues.c.id.in_(numbers)).order_by(issue_stories.c.id.desc()))
 
 
 def list_paused(conn: Connection) -> Sequence[Row[Any]]:

@@ -11,10 +11,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, false, func, literal, or_, select, tuple_
 
+from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Key
 from newsletter.core.search import Search
 from newsletter.store.schema import attempts, deliveries, editions, issue_stories, issues, replies, subscribers, tallies
 from newsletter.store.schema import throughput as minutes
+from newsletter.store.subscribers import select_people
 
 WINDOW_ROWS = 50_000
 """So many keys are looked through at a time."""
@@ -125,6 +127,38 @@ def match_address(words: str) -> ColumnElement[bool]:
     if at and not name:
         return subscribers.c.email_key.endswith(words, autoescape=True)
     return and_(subscribers.c.email_key >= words, subscribers.c.email_key < words + "\U0010ffff")
+
+
+def list_people(conn: Connection, words: str, *, after: int, most: int) -> Sequence[Row[Any]]:
+    """Some people by address, of those that `words` mean, after the person of that number (0: from the first on).
+
+    StoreError where that person is there no more.
+    """
+    query = select_people().order_by(subscribers.c.email_key).limit(most)
+    if words:
+        query = query.where(match_address(words))
+    if after:
+        last = conn.execute(select(subscribers.c.email_key).where(subscribers.c.id == after)).scalar()
+        if last is None:
+            raise StoreError(f"there is no subscriber {after} to go on after: begin anew")
+        query = query.where(subscribers.c.email_key > last)
+    return conn.execute(query).all()
+
+
+def list_rejected_addresses(conn: Connection, numbers: Sequence[int], most: int) -> list[str]:
+    """The addresses of rejected attempts of these issues, of the newest issue first."""
+    found: list[str] = []
+    for number in numbers:
+        query = (
+            select(subscribers.c.email_key)
+            .join(attempts, attempts.c.subscriber_id == subscribers.c.id)
+            .where(attempts.c.issue_id == number, attempts.c.outcome != "accepted", attempts.c.outcome == "rejected")
+            .limit(most - len(found))
+        )
+        found += conn.execute(query).scalars()
+        if len(found) >= most:
+            break
+    return found
 
 
 def _find_people(conn: Connection, search: Search) -> ColumnElement[bool] | None:

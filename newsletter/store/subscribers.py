@@ -24,7 +24,8 @@ from newsletter.store.schema import (
 PAGE = 1_000
 
 
-def _people() -> Any:
+def select_people() -> Any:
+    """People with their topics and their suppression (`reason`, `at`, `source`; None where there is none)."""
     return (
         select(subscribers, topic_sets.c.topics, suppressions.c.reason, suppressions.c.at, suppressions.c.source)
         .join(topic_sets, topic_sets.c.id == subscribers.c.topic_set_id)
@@ -34,7 +35,7 @@ def _people() -> Any:
 
 def find_subscriber(conn: Connection, email_key: str) -> Row[Any]:
     """The person with this folded address, with `topics` and their suppression; StoreError where there is none."""
-    row = conn.execute(_people().where(subscribers.c.email_key == email_key)).first()
+    row = conn.execute(select_people().where(subscribers.c.email_key == email_key)).first()
     if row is None:
         raise StoreError(f"there is no subscriber {email_key}")
     return row
@@ -42,12 +43,12 @@ def find_subscriber(conn: Connection, email_key: str) -> Row[Any]:
 
 def find_by_id(conn: Connection, subscriber_id: int) -> Row[Any] | None:
     """The subscriber of this number; None where there is none, or none any more."""
-    return conn.execute(_people().where(subscribers.c.id == subscriber_id)).first()
+    return conn.execute(select_people().where(subscribers.c.id == subscriber_id)).first()
 
 
 def find_subscribers(conn: Connection, email_keys: Collection[str]) -> dict[str, Row[Any]]:
     """Those of these folded addresses that are known, by address."""
-    return {row.email_key: row for row in conn.execute(_people().where(subscribers.c.email_key.in_(email_keys)))}
+    return {row.email_key: row for row in conn.execute(select_people().where(subscribers.c.email_key.in_(email_keys)))}
 
 
 def list_subscribers(conn: Connection, *, state: SubscriberState | None = None) -> Iterator[Row[Any]]:
@@ -58,7 +59,7 @@ def list_subscribers(conn: Connection, *, state: SubscriberState | None = None) 
 
 def list_pages(conn: Connection, *, state: SubscriberState | None = None) -> Iterator[Sequence[Row[Any]]]:
     """The same, a page at a time."""
-    query = _people().order_by(subscribers.c.id)
+    query = select_people().order_by(subscribers.c.id)
     if state is not None:
         query = query.where(subscribers.c.state == state)
     yield from conn.execute(query.execution_options(yield_per=PAGE)).partitions()
@@ -283,6 +284,12 @@ def lift_suppression(conn: Connection, address_hash: bytes) -> bool:
 def list_suppressions(conn: Connection) -> Iterator[Row[Any]]:
     """The suppression list, oldest first; `email` is None for the forgotten."""
     yield from conn.execute(suppressions.select().order_by(suppressions.c.at).execution_options(yield_per=PAGE))
+
+
+def count_suppressions(conn: Connection) -> list[tuple[str, int]]:
+    """How many addresses are suppressed for each reason, the commonest first."""
+    query = select(suppressions.c.reason, func.count()).group_by(suppressions.c.reason).order_by(func.count().desc())
+    return [(reason, count) for reason, count in conn.execute(query.limit(50))]
 
 
 def find_suppressed(conn: Connection, hashes: Collection[bytes]) -> set[bytes]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.core.model import Outcome
@@ -71,8 +71,11 @@ def read_throughput(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
     return conn.execute(throughput.select().where(throughput.c.issue_id == issue_id).order_by("minute")).all()
 
 
-def count_failures(conn: Connection, issue_id: int, *, most: int) -> Sequence[Row[Any]]:
-    """The kinds of reply that an issue's attempts failed by, the commonest first: how many, first and last when."""
+def count_failures(conn: Connection, issue_id: int, *, most: int, outcome: str | None = None) -> Sequence[Row[Any]]:
+    """The kinds of reply that an issue's attempts failed by, the commonest first: how many, first and last when.
+
+    With `outcome`, only of attempts that came to this.
+    """
     failed = (
         select(
             attempts.c.reply_id,
@@ -81,6 +84,7 @@ def count_failures(conn: Connection, issue_id: int, *, most: int) -> Sequence[Ro
             func.max(attempts.c.at).label("last_at"),
         )
         .where(attempts.c.issue_id == issue_id, attempts.c.outcome != "accepted")
+        .where(true() if outcome is None else attempts.c.outcome == outcome)
         .group_by(attempts.c.reply_id)
         .order_by(func.count().desc())
         .limit(most)

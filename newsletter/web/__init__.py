@@ -1,31 +1,42 @@
 """The web pages, in a process of their own beside the daemon: whatever a delivery does, they answer at once.
 
-`/healthz`, `/readyz`, `/metrics`; for readers the way out; for the operator the preview. No GET changes anything, and
-nothing is answered for a foreign Host.
+`/healthz`, `/readyz`, `/metrics`; for readers the way out; for the operator the preview, the console and the API. No
+GET changes anything, and nothing is answered for a foreign Host.
 """
 
-from collections.abc import Callable
+import time
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from newsletter.bootstrap import Service
-from newsletter.core.errors import NewsletterError
+from newsletter.core.errors import NewsletterError, StoreError
 from newsletter.store import upkeep
-from newsletter.web.access import HostCheck, may_operate
+from newsletter.web.access import Access, AccessError, HostCheck, Operator
+from newsletter.web.api import make_api
+from newsletter.web.api.problems import answer_problem
+from newsletter.web.console import make_console
 from newsletter.web.desk import Desk
 from newsletter.web.leaving import make_leaving
 from newsletter.web.pages import Headers, PageTemplates, serve_static
 from newsletter.web.preview import make_preview, show_problem
 from newsletter.web.pulse import Pulse
+from newsletter.web.signing_in import make_signing_in, refuse
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_app(service: Service, pulse: Pulse) -> FastAPI:
     """The pages of a service; `pulse` is what the daemon says of itself."""
-    app = make_preview_app(service)
-    app.include_router(make_leaving(service, PageTemplates(service.settings.templates)))
+    desk = Desk(service)
+    access = Access(service, has_database=lambda: True, clock=time.monotonic)
+    pages = PageTemplates(service.settings.templates, has_console=True)
+    app = _make_pages(desk, pages, access, home="/console")
+    app.include_router(make_console(desk, pages, access))
+    app.include_router(make_leaving(service, pages))
+    app.mount("/api", make_api(desk, access))
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
@@ -44,8 +55,8 @@ def make_app(service: Service, pulse: Pulse) -> FastAPI:
         ready = pulse.is_fresh()
         return JSONResponse({"status": "ok" if ready else "stalled", "paused": paused}, 200 if ready else 503)
 
-    @app.get("/metrics", include_in_schema=False, dependencies=[Depends(_demand_operator(service))])
-    async def metrics() -> Response:
+    @app.get("/metrics", include_in_schema=False)
+    def metrics(operator: Annotated[Operator, Depends(access.demand)]) -> Response:
         """The numbers for Prometheus."""
         return Response(pulse.metrics, media_type=PROMETHEUS_TEXT)
 
@@ -54,25 +65,32 @@ def make_app(service: Service, pulse: Pulse) -> FastAPI:
 
 def make_preview_app(service: Service) -> FastAPI:
     """The preview alone, which needs no daemon, no mail server and no database."""
+    desk = Desk(service)
+    access = Access(service, has_database=lambda: desk.has_database, clock=time.monotonic)
+    return _make_pages(desk, PageTemplates(service.settings.templates), access, home="/preview")
+
+
+def _make_pages(desk: Desk, pages: PageTemplates, access: Access, *, home: str) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(HostCheck, base_url=service.settings.base_url)
+    app.add_middleware(HostCheck, base_url=desk.service.settings.base_url)
     app.add_middleware(Headers)
-    pages = PageTemplates(service.settings.templates)
     serve_static(app)
-    app.include_router(make_preview(Desk(service), pages), dependencies=[Depends(_demand_operator(service))])
+    app.include_router(make_signing_in(access, pages, home=home))
+    app.include_router(make_preview(desk, pages, access))
 
     @app.exception_handler(NewsletterError)
     async def explain(_: Request, error: NewsletterError) -> Response:
         return show_problem(pages, error)
 
+    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(404)
+    async def miss(request: Request, __: Exception) -> Response:
+        if request.url.path.startswith("/api/"):  # a line break in an address leads past the mount
+            return answer_problem(404, "there is nothing at this address")
+        return show_problem(pages, StoreError("there is no such page"))
+
+    @app.exception_handler(AccessError)
+    async def turn_away(request: Request, error: AccessError) -> Response:
+        return refuse(pages, error, request)
+
     return app
-
-
-def _demand_operator(service: Service) -> Callable[[Request], None]:
-    """A page for the operator alone: 401 for everybody else."""
-
-    def demand(request: Request) -> None:
-        if not may_operate(request, service.settings.web.operator_password):
-            raise HTTPException(401, "the operator's password is needed", {"WWW-Authenticate": "Basic"})
-
-    return demand

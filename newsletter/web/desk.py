@@ -4,6 +4,7 @@ Works without a database; where there is one it knows the subscribers. Changes n
 """
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +27,7 @@ from newsletter.web.look import Look
 WINDOWS = {"daily": timedelta(days=1), "weekly": timedelta(days=7), "monthly": timedelta(days=31)}
 _PLACE = re.compile(r"^(.+?)(?:, (?:about )?line |:)(\d+)\b")
 _LINES_AROUND = 2
+NEWEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class Desk:
     service: Service
     _stamp: tuple[Any, ...] = ()
     _typesetter: Typesetter | None = field(default=None)
+    _newest: Brief | None = None
+    _newest_until: float = 0.0
 
     @property
     def watched(self) -> list[Path]:
@@ -85,6 +89,15 @@ class Desk:
     def list_briefs(self) -> tuple[list[Brief], list[NewsletterError]]:
         """The briefs that the sources offer, newest first, and what cannot be read."""
         return self.open().list_briefs()
+
+    def find_newest(self) -> Brief | None:
+        """The newest brief of the folders, as it was some seconds ago at most; None where feeds are sources too."""
+        if any("://" in source for source in self.service.settings.briefs):
+            return None  # a page must not wait for the network
+        if time.monotonic() >= self._newest_until:
+            self._newest = next(iter(self.list_briefs()[0]), None)
+            self._newest_until = time.monotonic() + NEWEST_SECONDS
+        return self._newest
 
     def view(self, look: Look) -> View:
         """The mail of a look; NewsletterError where brief, topics, templates or the person are wrong."""

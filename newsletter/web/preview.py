@@ -5,17 +5,20 @@ The mail stands in a sandboxed frame under a policy of its own. Nothing here cha
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from watchfiles import awatch
 
-from newsletter.core.errors import BriefError, ConfigError, NewsletterError, StoreError
+from newsletter.core.errors import NewsletterError, QueryError, StoreError
 from newsletter.core.mails.viewing import Scheme, light_html
 from newsletter.proof import Proof
+from newsletter.web.access import Access, Operator
+from newsletter.web.api.problems import status_of
 from newsletter.web.desk import Desk, View, describe_problem
 from newsletter.web.look import WIDTHS, Look, read_look
-from newsletter.web.pages import STATIC, PageTemplates
+from newsletter.web.pages import STATIC, PageRoute, PageTemplates
 
 FRAME_POLICY = (
     "sandbox allow-same-origin; default-src 'none'; style-src 'unsafe-inline'; img-src {images}; frame-ancestors 'self'"
@@ -33,35 +36,40 @@ WATCH_MS, SETTLE_MS = 20, 40
 """How often files are looked at, and for how long a change may go on before it is told (milliseconds)."""
 
 
-def make_preview(desk: Desk, pages: PageTemplates) -> APIRouter:
+def make_preview(desk: Desk, pages: PageTemplates, access: Access) -> APIRouter:
     """The routes under `/preview`."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(include_in_schema=False, route_class=PageRoute)
+    known = Annotated[Operator, Depends(access.demand)]
 
     @router.get("/")
-    def root() -> Response:
+    def root(operator: known) -> Response:
         return RedirectResponse("/preview", 307)
 
     @router.get("/preview")
-    def listing() -> Response:
+    def listing(operator: known) -> Response:
         briefs, broken = desk.list_briefs()
-        return pages.render("briefs.html", {"briefs": briefs, "broken": [describe_problem(error) for error in broken]})
+        problems = [describe_problem(error) for error in broken]
+        return pages.render("briefs.html", {"operator": operator, "briefs": briefs, "broken": problems})
 
     @router.get("/preview/events")
-    async def events() -> Response:
+    async def events(operator: known, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         return StreamingResponse(_tell_changes(desk), media_type="text/event-stream")
 
     @router.get("/preview/people")
-    def people(q: str = "") -> list[str]:
+    def people(operator: known, q: str = "") -> list[str]:
         return desk.find_people(q[:100])
 
     @router.get("/preview/{brief}")
-    def show(brief: str, request: Request) -> Response:
+    def show(brief: str, request: Request, operator: known) -> Response:
         look = read_look(brief, request.query_params)
         view = desk.view(look)
         if look.part:
             return _show_part(look, view)
         before, after = desk.find_neighbours(look.email)
         context = {
+            "operator": operator,
             "look": look,
             "view": view,
             "widths": WIDTHS,
@@ -74,32 +82,29 @@ def make_preview(desk: Desk, pages: PageTemplates) -> APIRouter:
         return pages.render("preview.html", context)
 
     @router.get("/preview/{brief}/checks")
-    def checks(brief: str, request: Request) -> Response:
+    def checks(brief: str, request: Request, operator: known) -> Response:
         look = read_look(brief, request.query_params)
         view = desk.view(look)
         found = desk.check(view)
         if request.query_params.get("format") == "json":
             return JSONResponse([asdict(finding) for finding in found])
-        return pages.render("checks.html", {"look": look, "view": view, "found": found})
+        return pages.render("checks.html", {"operator": operator, "look": look, "view": view, "found": found})
 
     @router.get("/preview/{brief}/compare")
-    def compare(brief: str, request: Request) -> Response:
+    def compare(brief: str, request: Request, operator: known) -> Response:
         look = read_look(brief, request.query_params)
         frames = [(name, look.change(**changes, part="html"), changes["width"]) for name, changes in COMPARED]
         view = desk.view(look)
-        return pages.render("compare.html", {"look": look, "view": view, "frames": frames})
+        return pages.render("compare.html", {"operator": operator, "look": look, "view": view, "frames": frames})
 
     return router
 
 
 def show_problem(pages: PageTemplates, error: NewsletterError) -> Response:
-    """A page that names file, line and text, and heals by itself."""
-    status = 404 if isinstance(error, StoreError) or _is_missing(error) else 422
-    return pages.render("problem.html", {"problem": describe_problem(error)}, status=status)
-
-
-def _is_missing(error: NewsletterError) -> bool:
-    return isinstance(error, BriefError | ConfigError) and str(error).startswith("there is no")
+    """A page that names file, line and text; that of a file heals by itself."""
+    heals = not isinstance(error, StoreError | QueryError)
+    context = {"problem": describe_problem(error), "heals": heals}
+    return pages.render("problem.html", context, status=status_of(error))
 
 
 def _show_part(look: Look, view: View) -> Response:

@@ -61,6 +61,9 @@ SCRIPT = {
     "subscribers add": "new@example.org",
     "subscribers remove": "ada@example.org",
     "subscribers forget": "ada@example.org",
+    "tokens create": "ci",
+    "tokens list": "",
+    "tokens revoke": "1",
     "db upgrade": "",
     "db backup": "copy.db",
 }

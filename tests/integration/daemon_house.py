@@ -1,6 +1,7 @@
 """A service in a folder of its own, with a clock that the test turns, for tests of the daemon's rooms."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,19 +78,22 @@ class House:
 
     def add_readers(self, *zones: str, frequency: str = "each") -> None:
         """A reader of everything a zone; they have been there for a year."""
-        rows = [
-            parse_row(
-                {
-                    "email": f"{zone.rpartition('/')[2].lower()}-{frequency.replace(':', '-')}@example.org",
-                    "topics": "*",
-                    "timezone": zone,
-                    "frequency": frequency,
-                },
-                topics={"sport"},
-                languages={"en"},
-            )
+        self._sign_up(
+            {
+                "email": f"{zone.rpartition('/')[2].lower()}-{frequency.replace(':', '-')}@example.org",
+                "topics": "*",
+                "timezone": zone,
+                "frequency": frequency,
+            }
             for zone in zones
-        ]
+        )
+
+    def add_people(self, *emails: str) -> None:
+        """Readers of everything; they have been there for a year."""
+        self._sign_up({"email": email, "topics": "*"} for email in emails)
+
+    def _sign_up(self, people: Iterable[dict[str, str]]) -> None:
+        rows = [parse_row(person, topics={"sport"}, languages={"en"}) for person in people]
         with self.service.database.write() as conn:
             signed_up = self.now - timedelta(days=365)
             save_rows(conn, self.service.database.ledger_key, rows, ImportResult(), now=signed_up, source="test")

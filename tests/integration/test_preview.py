@@ -1,14 +1,18 @@
 """The preview asked over HTTP: every look of a mail, why each story is there, errors as pages, nobody else let in."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from daemon_house import House
+from starlette.requests import Request
 
 from newsletter.web import make_preview_app
+from newsletter.web.access import Access, Operator
 from newsletter.web.desk import Desk
 from newsletter.web.pages import PageTemplates
 from newsletter.web.preview import make_preview
@@ -216,9 +220,12 @@ async def test_nobody_but_the_operator_sees_it(house: House) -> None:
 
 async def test_a_saved_brief_is_told_at_once(house: House) -> None:
     desk = Desk(house.open())
-    router = make_preview(desk, PageTemplates(None))
+    access = Access(desk.service, has_database=lambda: False, clock=time.monotonic)
+    router = make_preview(desk, PageTemplates(None), access)
+    events: Any
     (events,) = [route.endpoint for route in router.routes if getattr(route, "path", "") == "/preview/events"]  # type: ignore[attr-defined]
-    stream = (await events()).body_iterator
+    asked = Request({"type": "http", "method": "GET", "path": "/preview/events", "headers": []})
+    stream = (await events(Operator(way="loopback"), asked)).body_iterator
     assert "retry" in await anext(stream)
     told = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(30):

@@ -11,6 +11,7 @@ from test_deliver import NOW, SIGNER, deliver
 from test_publish import make_brief, make_publisher, make_story, sign_up
 
 from newsletter.core.errors import QueryError, StoreError
+from newsletter.core.search import Search, parse_search
 from newsletter.publish import Publisher
 from newsletter.report.deliveries import describe_delivery, export_deliveries, find_deliveries, parse_delivery
 from newsletter.store import search
@@ -44,12 +45,16 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
         yield made
 
 
+def read(text: str) -> Search:
+    return parse_search(text, now=NOW + timedelta(hours=3))
+
+
 def read_all(publisher: Publisher, text: str, **how: Any) -> list[dict[str, Any]]:
     """Every page of a search, one after the other."""
     rows: list[dict[str, Any]] = []
     after = ""
     while True:
-        page = find_deliveries(publisher.database, text, now=NOW + timedelta(hours=3), after=after, **how)
+        page = find_deliveries(publisher.database, read(text), after=after, **how)
         rows += page["deliveries"]
         if page["next"] is None:
             return rows
@@ -96,7 +101,7 @@ def test_a_page_whose_time_is_over_ends_and_the_next_goes_on(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "WINDOW_ROWS", 10)
-    page = find_deliveries(publisher.database, "state:excluded", now=NOW, seconds=0.0)
+    page = find_deliveries(publisher.database, read("state:excluded"), seconds=0.0)
     assert page["next"] == "3-10"
     patient = [row["delivery"] for row in read_all(publisher, "state:excluded")]
     assert [row["delivery"] for row in read_all(publisher, "state:excluded", seconds=0.0)] == patient
@@ -126,13 +131,11 @@ def test_what_names_no_delivery_is_refused(name: str) -> None:
 
 def test_an_export_holds_exactly_what_the_search_finds(publisher: Publisher) -> None:
     found = [row["delivery"] for row in read_all(publisher, "state:rejected")]
-    lines = "".join(export_deliveries(publisher.database, "state:rejected", now=NOW, as_csv=True)).splitlines()
+    lines = "".join(export_deliveries(publisher.database, read("state:rejected"), as_csv=True)).splitlines()
     assert lines[0].startswith("delivery,issue,email,state")
     assert [line.partition(",")[0] for line in lines[1:]] == found
-    rows = "".join(export_deliveries(publisher.database, "state:rejected", now=NOW, as_csv=False)).splitlines()
+    rows = "".join(export_deliveries(publisher.database, read("state:rejected"), as_csv=False)).splitlines()
     assert len(rows) == len(found)
-    with pytest.raises(QueryError):
-        export_deliveries(publisher.database, "state:odd", now=NOW, as_csv=True)
 
 
 def test_no_cell_of_an_export_is_a_formula(publisher: Publisher) -> None:

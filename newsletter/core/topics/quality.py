@@ -121,21 +121,27 @@ def score_labels(matcher: TopicMatcher, labelled: Iterable[tuple[Brief, Labels]]
 
 def lint_catalogue(catalogue: Catalogue, briefs: Iterable[Brief]) -> CatalogueLint:
     """Hold a catalogue against the stories of briefs; keywords are compared as the briefs' languages inflect them."""
-    matcher = TopicMatcher(catalogue)
-    silent = dict.fromkeys((topic.id, keyword) for topic in catalogue.values() for keyword in topic.keywords)
+    stories = [(story, brief.language) for brief in briefs for story in brief.stories]
+    silent = find_silent(catalogue, TopicMatcher(catalogue), stories)
     shared: dict[SharedKeyword, None] = {}
-    languages: set[str] = set()
-    for brief in briefs:
-        languages.add(primary_language(brief.language))
-        for story in brief.stories:
-            for topic, reasons in matcher.find_keywords(story, language=brief.language).items():
-                for reason in reasons:
-                    silent.pop((topic, reason.matched), None)
+    languages = {primary_language(language) for _, language in stories}
     for language in sorted(languages) or [""]:
         for uses in index_keywords(catalogue.values(), language=language).values():
             if len(uses) > 1:
                 shared[SharedKeyword(uses=tuple(uses.items()))] = None
-    return CatalogueLint(shared=tuple(shared), silent=tuple(silent))
+    return CatalogueLint(shared=tuple(shared), silent=silent)
+
+
+def find_silent(
+    catalogue: Catalogue, matcher: TopicMatcher, stories: Iterable[tuple[Story, str]]
+) -> tuple[tuple[str, str], ...]:
+    """The keywords (topic, keyword) that occur in none of these stories, each given with its language."""
+    silent = dict.fromkeys((topic.id, keyword) for topic in catalogue.values() for keyword in topic.keywords)
+    for story, language in stories:
+        for topic, reasons in matcher.find_keywords(story, language=language).items():
+            for reason in reasons:
+                silent.pop((topic, reason.matched), None)
+    return tuple(silent)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

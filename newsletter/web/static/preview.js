@@ -1,5 +1,5 @@
-// Redraws the page when a file changes, keeps the places that were scrolled to, and listens for keys. Without this script
-// every page works all the same.
+// Redraws the page when a file changes, and keeps the places that were scrolled to. Without this script every page works all
+// the same.
 
 const places = new Map();
 
@@ -54,9 +54,4 @@ document.addEventListener("input", async (event) => {
   const found = await (await fetch(`/preview/people?q=${encodeURIComponent(event.target.value)}`)).json();
   const list = document.getElementById("people");
   list?.replaceChildren(...found.map((email) => Object.assign(document.createElement("option"), { value: email })));
-});
-
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;
-  document.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
 });

@@ -1,0 +1,133 @@
+"""What an operator sees first, and the pages beside: the next runs, what goes on now, people, failures by domain."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from newsletter.core.cron import describe_cron, next_occurrence
+from newsletter.core.model import IssueState
+from newsletter.core.runs import Timetable, tell_clock_change
+from newsletter.core.throttle import Limit
+from newsletter.report import split_topics
+from newsletter.report.progress import describe_issues, describe_progress
+from newsletter.report.status import describe_domains, describe_relays
+from newsletter.store import issues, search, subscribers, tallies, upkeep
+from newsletter.store.alarms import describe_alarms
+from newsletter.transport.smtp import Relay
+
+STRIP = 30
+"""So many issues are told at a glance."""
+MOST_FAILURES = 20_000
+"""So many rejections, the latest, are looked at for their domains."""
+MOST_DOMAINS = 30
+
+
+def describe_schedule(timetable: Timetable | None, now: datetime, count: int) -> dict[str, Any]:
+    """The schedule in words, and its next runs with what the clocks do to them."""
+    if timetable is None:
+        return {
+            "cron": None,
+            "words": "no schedule is set: issues go out by hand",
+            "zone": None,
+            "local": False,
+            "runs": [],
+        }
+    runs = []
+    moment = now
+    for _ in range(count):
+        occurrence = next_occurrence(timetable.cron, timetable.zone, moment)
+        moment = occurrence.at
+        runs.append(
+            {
+                "utc": moment,
+                "local": moment.astimezone(timetable.zone),
+                "seconds": round((moment - now).total_seconds()),
+                "note": tell_clock_change(timetable.zone, occurrence),
+            }
+        )
+    return {
+        "cron": timetable.cron.text,
+        "words": describe_cron(timetable.cron),
+        "zone": str(timetable.zone),
+        "local": timetable.local,
+        "runs": runs,
+    }
+
+
+def describe_overview(
+    conn: Connection,
+    *,
+    relays: Sequence[Relay],
+    limits: Mapping[str, Limit],
+    timetable: Timetable | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """What runs, what comes, what is wrong, and the last issues."""
+    rows = issues.list_latest(conn, STRIP)
+    last = describe_issues(conn, rows)
+    going = next((told["issue"] for told in last if told["owed"] and told["state"] != IssueState.PAUSED), None)
+    return {
+        "now": now,
+        "paused": upkeep.is_paused(conn),
+        "sending": upkeep.count_sending(conn),
+        "owed": sum(told["owed"] for told in last),
+        "current": describe_progress(conn, going, now) if going is not None else None,
+        "schedule": describe_schedule(timetable, now, 3),
+        "alarms": describe_alarms(conn),
+        "relays": describe_relays(conn, relays, now),
+        "domains": [told for told in describe_domains(conn, limits, now) if told["state"] != "healthy"],
+        "people": tallies.count_people(conn),
+        "issues": last,
+    }
+
+
+def find_people(conn: Connection, words: str, *, after: int, most: int) -> dict[str, Any]:
+    """A page of subscribers by address: all, one, those of a domain (`@x.org`), or whose address begins so.
+
+    `after` is the number of the last one of the page before (0: none); `next` that of this page's last, or None.
+    """
+    rows = search.list_people(conn, words.strip().casefold(), after=after, most=most + 1)
+    return {
+        "subscribers": [describe_briefly(row) for row in rows[:most]],
+        "next": rows[most - 1].id if len(rows) > most else None,
+    }
+
+
+def describe_briefly(person: Row[Any]) -> dict[str, Any]:
+    """A person in a list."""
+    return {
+        "subscriber": person.id,
+        "email": person.email,
+        "name": person.name,
+        "state": person.state,
+        "topics": split_topics(person.topics),
+        "frequency": person.frequency,
+        "timezone": person.timezone,
+        "language": person.language,
+        "paused_until": person.paused_until,
+        "suppression": {"reason": person.reason, "at": person.at, "source": person.source} if person.at else None,
+    }
+
+
+def describe_bounces(conn: Connection) -> dict[str, Any]:
+    """What was refused in the last issues: by kind of reply and by domain; and who is suppressed, by reason."""
+    numbers = [row.id for row in issues.list_latest(conn, STRIP)]
+    kinds: Counter[tuple[int | None, str | None, str]] = Counter()
+    for number in numbers:
+        for kind in tallies.count_failures(conn, number, most=50, outcome="rejected"):
+            kinds[kind.code or None, kind.enhanced or None, kind.wording] += kind.n
+    failed = search.list_rejected_addresses(conn, numbers, MOST_FAILURES)
+    domains = Counter(address.rpartition("@")[2] for address in failed)
+    return {
+        "issues": len(numbers),
+        "kinds": [
+            {"code": code, "enhanced_code": enhanced, "wording": wording, "attempts": n}
+            for (code, enhanced, wording), n in kinds.most_common(50)
+        ],
+        "domains": [{"domain": domain, "rejected": n} for domain, n in domains.most_common(MOST_DOMAINS)],
+        "looked_at": len(failed),
+        "suppressions": [{"reason": reason, "addresses": n} for reason, n in subscribers.count_suppressions(conn)],
+    }

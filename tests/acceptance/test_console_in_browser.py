@@ -1,0 +1,177 @@
+"""The operator's pages in Chromium: no sideways scroll, no console message, no axe-core violation, live numbers.
+
+A daemon of its own, with an issue that was refused in part and one that goes out while the page is open.
+"""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from smtp_server import SmtpServer, run_in_thread
+from workshop import make_workshop
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's package chromium is not installed")
+AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+PAGES = (
+    *("/console", "/console/issues", "/console/issues/1", "/console/issues/1/retry", "/console/pause"),
+    *("/console/deliveries?q=issue:1", "/console/deliveries?q=colour:red", "/console/deliveries/1-1"),
+    *("/console/schedule", "/console/subscribers", "/console/subscribers/1", "/console/bounces", "/console/topics"),
+    *("/console/settings", "/console/help", "/console/issues/99", "/sign-in", "/preview", "/preview/2026-11-23-monday"),
+    *("/preview/2026-11-23-monday/checks", "/preview/2026-11-23-monday/compare"),
+)
+
+
+@contextmanager
+def run_daemon(folder: Path) -> Iterator[str]:
+    """A daemon in a folder: the address of its pages. At the end it is told to end, and must do so well."""
+    command = [sys.executable, "-m", "newsletter", "run"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if found := re.search(r"web=(http://\S+)", line):
+                    address = found[1]
+                if "the pages are served" in line:
+                    break
+            yield address
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def run(*arguments: str) -> str:
+    """A command in a process of its own: Playwright has an event loop in this one."""
+    command = [sys.executable, "-m", "newsletter", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a daemon whose service has an issue that was sent."""
+    monkeypatch.chdir(tmp_path)
+    workshop = make_workshop(tmp_path, capsysbinary)
+    workshop.configure(WEB__PORT=0, SCHEDULE="0 7 * * 1-5", BASE_URL="http://127.0.0.1:8000")
+    run("subscribers", "import", "subscribers/list.csv")
+    refusals = {"RCPT": {"ada@example.org": "550 5.1.1 <ada@example.org>: no such user"}}
+    with run_in_thread(SmtpServer(replies=refusals)) as server:
+        workshop.use(server)
+        run("send")
+        with run_daemon(tmp_path) as address:
+            yield address
+
+
+def watch(page: Page) -> list[str]:
+    """What the page's console says, and what is refused or fails: nothing, it is hoped."""
+    said: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "404 (Not Found)" not in message.text:  # the page that is not there
+            said.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    return said
+
+
+def find_violations(page: Page) -> list[str]:
+    """axe-core's findings on a page as it is drawn now."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {iframes: false})")
+    return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_fits_and_says_nothing_in_the_console(
+    house: str, browser: Browser, scheme: str
+) -> None:
+    wrong = {}
+    for width in (320, 1280):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="light" if scheme == "light" else "dark",
+            bypass_csp=False,
+        )
+        page = context.new_page()
+        said = watch(page)
+        for path in PAGES:
+            page.goto(house + path, wait_until="load")
+            found = find_violations(page)
+            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            if found or wide > 0 or said:
+                wrong[f"{path} at {width}"] = (found, wide, list(said))
+            said.clear()
+        context.close()
+    assert not wrong, "\n".join(f"{place}: {found}" for place, found in wrong.items())
+
+
+def test_the_numbers_follow_what_happens_without_reloading(house: str, browser: Browser) -> None:
+    page = browser.new_page()
+    said = watch(page)
+    page.goto(f"{house}/console")
+    page.wait_for_selector("#live[data-drawn]")
+    page.evaluate("window.untouched = true")
+    assert "The service is paused" not in page.inner_text("main")
+    run("pause")
+    page.wait_for_selector("text=The service is paused")
+    run("resume")
+    page.wait_for_selector("text=The service is paused", state="detached")
+    assert page.evaluate("window.untouched")
+    assert said == []
+    page.close()
+
+
+def test_keys_lead_everywhere(house: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{house}/console")
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/console/deliveries")
+    page.keyboard.press("/")
+    page.keyboard.type("state:rejected")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/deliveries?q=state%3Arejected")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/deliveries/1-1")
+    assert "550 5.1.1 <ada@example.org>: no such user" in page.inner_text("main")
+    page.keyboard.press("?")
+    page.wait_for_url("**/console/help")
+    page.close()
+
+
+def test_without_a_script_an_action_is_asked_for_and_done(house: str, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{house}/console/issues/1")
+    page.click("text=retry these")
+    assert "no such user" in page.inner_text("main")
+    page.click("button")
+    page.wait_for_url("**/console/issues/1")
+    context.close()
+    books = json.loads(run("audit", "--json"))
+    assert books["balanced"]
+    assert books["rejected"] == 0  # taken up again, and then excluded: an unknown user is suppressed
