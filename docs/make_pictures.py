@@ -1,4 +1,4 @@
-"""Makes docs/pictures: a mail of the sample brief on a phone (light and dark) and on a desktop, and the preview of it.
+"""Makes docs/pictures: a mail of the sample brief on a phone and on a desktop, its preview, the demo in the console.
 
 Needs the package chromium of Debian. Run: .venv/bin/python docs/make_pictures.py
 """
@@ -77,6 +77,29 @@ def picture_preview(folder: Path) -> None:
         preview.terminate()
 
 
+def picture_console(folder: Path) -> None:
+    """The console over the demo, which has just sent an issue."""
+    newsletter = (sys.executable, "-m", "newsletter")
+    run(folder, *newsletter, "demo", "--dir", "demo")
+    demo = folder / "demo"
+    with (demo / ".env").open("a", encoding="utf-8") as file:
+        file.write("\nNEWSLETTER_WEB__PORT=0\nNEWSLETTER_SCHEDULE=0 7 * * 1-5\nNEWSLETTER_TIMEZONE=Europe/Berlin\n")
+    command = (*newsletter, "run", "--no-delivery")
+    with subprocess.Popen(  # noqa: S603 - as above
+        command, cwd=demo, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as daemon:
+        address = ""
+        for line in daemon.stderr or ():
+            if found := re.search(r"web=(http://\S+)", line):
+                address = found[1]
+            if "the pages are served" in line:
+                break
+        take_picture("console", f"{address}/console", folder, DESKTOP_WIDTH)
+        take_picture("console-issue", f"{address}/console/issues/1", folder, DESKTOP_WIDTH)
+        take_picture("console-deliveries", f"{address}/console/deliveries?q=issue:1", folder, DESKTOP_WIDTH)
+        daemon.terminate()
+
+
 def main() -> None:
     """Make all pictures anew."""
     with TemporaryDirectory() as name:
@@ -87,6 +110,7 @@ def main() -> None:
         desktop = write_page(folder, "mail-desktop", [(DESKTOP_WIDTH, "light")])
         take_picture(desktop.stem, desktop.as_uri(), folder, DESKTOP_WIDTH)
         picture_preview(folder)
+        picture_console(folder)
 
 
 if __name__ == "__main__":

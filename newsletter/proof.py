@@ -4,6 +4,7 @@ Made without publishing anything and without a database. Of several briefs, as f
 the mail its title and date.
 """
 
+import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +15,7 @@ from sqlalchemy import Row
 from newsletter.compose import make_links, make_message_id
 from newsletter.core.errors import BriefError
 from newsletter.core.mails.editions import Edition, assemble_edition
-from newsletter.core.mails.message import Links, Recipient, compose_mail, render_html, render_text
+from newsletter.core.mails.message import Composed, Links, Recipient, compose_mail, render_html, render_text
 from newsletter.core.mails.render import StoryParts, StorySource
 from newsletter.core.model import EVERY_STORY, Brief, Story
 from newsletter.core.tokens import Signer
@@ -113,6 +114,17 @@ def make_proof(
         links=links,
         stories=tuple(_place(candidate, publisher) for candidate in candidates),
     )
+
+
+def compose_trial(
+    proof: Proof, *, to: str, name: str, topics: Sequence[str], publisher: Typesetter, signer: Signer, now: datetime
+) -> Composed:
+    """The mail of a proof, addressed to who tries it; its links are nobody's, and its Message-ID is new."""
+    sender, nobody = publisher.sender, (0, 0)
+    message_id = make_message_id(secrets.token_bytes(16), nobody, sender.from_address.rpartition("@")[2])
+    recipient = Recipient(email=to, name=name, topics=tuple(topics))
+    links = make_links(signer, sender, nobody)
+    return compose_mail(proof.edition, recipient, links, message_id=message_id, date=now)
 
 
 def explain_stories(briefs: Sequence[Brief], wanted: Sequence[str], publisher: Typesetter) -> tuple[Placed, ...]:

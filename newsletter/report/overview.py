@@ -20,7 +20,7 @@ from newsletter.transport.smtp import Relay
 
 STRIP = 30
 """So many issues are told at a glance."""
-MOST_FAILURES = 20_000
+MOST_FAILURES = 10_000
 """So many rejections, the latest, are looked at for their domains."""
 MOST_DOMAINS = 30
 

@@ -1,7 +1,7 @@
 """How the catalogue does on what was published: stories a topic, keywords that never fire, stories that none took."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from newsletter.core.model import Catalogue, Story
 from newsletter.core.topics.matcher import TopicMatcher
 from newsletter.core.topics.quality import find_silent
-from newsletter.report import split_topics
 from newsletter.store import issues, subscribers
 
 ISSUES_BACK, STORIES_BACK = 30, 300
@@ -33,9 +32,9 @@ def describe_topics(conn: Connection, catalogue: Catalogue, matcher: TopicMatche
         if len(texts) < STORIES_BACK and story.content != "{}":
             texts.append((_STORY.validate_json(story.content), story.language))
     silent = find_silent(catalogue, matcher, texts)
-    readers: Counter[str] = Counter()
-    for chosen, n in subscribers.count_topic_sets(conn):
-        for topic in split_topics(chosen):
+    readers: dict[str, int] = defaultdict(int)
+    for chosen, n in subscribers.count_topic_sets(conn):  # a million readers have some 60,000 sets
+        for topic in chosen.split(";"):
             readers[topic] += n
     return {
         "issues": [row.id for row in rows],

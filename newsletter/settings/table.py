@@ -210,6 +210,9 @@ class Settings(BaseSettings):
         "Days after which attempts and rendered mails are pruned; the counts stay.",
         validation_alias=f"{PREFIX}RETAIN_DAYS",
     )
+    test_to: Annotated[tuple[Email, ...], OneOrMore] = _setting(
+        (), "The addresses that the preview may send a test to; several as a JSON list."
+    )
     web: Web = Field(default_factory=Web)
     log_format: Literal["text", "json"] = _setting("text", "text or json.")
     log_level: Level = _setting("info", "debug, info, warning or error.")

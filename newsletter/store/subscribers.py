@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, cast, delete, func, select, update
 
 from newsletter.core.errors import StoreError
 from newsletter.core.model import SubscriberState
@@ -67,8 +67,11 @@ def list_pages(conn: Connection, *, state: SubscriberState | None = None) -> Ite
 
 def count_topic_sets(conn: Connection) -> list[tuple[str, int]]:
     """Each distinct topic set of active subscribers (ids joined by `;`, or `*`) with the number of its readers."""
-    query = select(topic_sets.c.topics, topic_sets.c.readers).where(topic_sets.c.readers > 0)
-    return [(topics, count) for topics, count in conn.execute(query)]
+    # In one string, since a million readers have some 60,000 sets: as rows they take three times as long.
+    line = topic_sets.c.topics + " " + cast(topic_sets.c.readers, Text)
+    query = select(func.aggregate_strings(line, "\n")).where(topic_sets.c.readers > 0)
+    lines = (conn.execute(query).scalar() or "").split("\n")
+    return [(topics, int(count)) for topics, space, count in (line.partition(" ") for line in lines) if space]
 
 
 def list_languages(conn: Connection) -> list[str]:

@@ -9,11 +9,11 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import aiosmtplib
 
@@ -68,15 +68,23 @@ class Opened:
     offers: Mapping[str, str]
 
 
-async def open_transport(relay: Relay, *, local_hostname: str | None) -> Opened:
-    """Connect, greet, start TLS and log in.
+Note: TypeAlias = Callable[[str, bytes], None]
+"""Hears a line or more: who said it, `C` or `S`, and what; no password."""
+
+
+def _hear_nothing(who: str, text: bytes) -> None:
+    """Nobody listens."""
+
+
+async def open_transport(relay: Relay, *, local_hostname: str | None, note: Note = _hear_nothing) -> Opened:
+    """Connect, greet, start TLS and log in; `note` hears the steps.
 
     Raises RelayUnreachableError and RelayRefusedError.
     """
     client = aiosmtplib.SMTP(timeout=relay.timeout.total_seconds(), start_tls=False)
     transport = below = None
     try:
-        await client.connect(
+        greeting = await client.connect(
             hostname=relay.host,
             port=relay.port,
             use_tls=relay.tls == "implicit",
@@ -84,13 +92,14 @@ async def open_transport(relay: Relay, *, local_hostname: str | None) -> Opened:
             local_hostname=local_hostname,
         )
         transport = cast(asyncio.Transport, client.transport)
-        await _greet(client)
+        _note_reply(note, greeting)
+        await _greet(client, note)
         if relay.tls in ("opportunistic", "starttls"):
             below = transport
-            await _start_tls(client, relay)
+            await _start_tls(client, relay, note)
             transport = cast(asyncio.Transport, client.transport)
         if relay.username is not None:
-            await _log_in(client, relay)
+            await _log_in(client, relay, note)
         if not client.is_connected:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
     except BaseException as error:
@@ -103,34 +112,45 @@ async def open_transport(relay: Relay, *, local_hostname: str | None) -> Opened:
     return Opened(transport=transport, below=below, offers=client.esmtp_extensions)
 
 
-async def _greet(client: aiosmtplib.SMTP) -> None:
+def _note_reply(note: Note, reply: aiosmtplib.SMTPResponse | aiosmtplib.SMTPResponseException) -> None:
+    code, message = (reply.code, reply.message)
+    note("S", "\n".join(f"{code} {line}" for line in message.splitlines() or [""]).encode())
+
+
+async def _greet(client: aiosmtplib.SMTP, note: Note) -> None:
     """EHLO, or HELO where that is refused (RFC 5321 3.2)."""
+    name = client.local_hostname or "(the name of this machine)"
+    note("C", f"EHLO {name}".encode())
     try:
-        await client.ehlo()
-    except aiosmtplib.SMTPHeloError:
+        _note_reply(note, await client.ehlo())
+    except aiosmtplib.SMTPHeloError as error:
+        _note_reply(note, error)
         if not client.is_connected:
             raise
-        await client.helo()
+        note("C", f"HELO {name}".encode())
+        _note_reply(note, await client.helo())
 
 
-async def _start_tls(client: aiosmtplib.SMTP, relay: Relay) -> None:
+async def _start_tls(client: aiosmtplib.SMTP, relay: Relay, note: Note) -> None:
     demanded = relay.tls == "starttls"
     if not client.supports_extension("starttls"):
         if demanded:
             raise RelayRefusedError(f"the relay {relay.name} does not offer STARTTLS, which SMTP__TLS=starttls demands")
         return
+    note("C", b"STARTTLS")
     try:
-        await client.starttls()
+        _note_reply(note, await client.starttls())
     except aiosmtplib.SMTPResponseException as error:
+        _note_reply(note, error)
         if demanded and error.code >= 500:
             raise RelayRefusedError(f"the relay {relay.name} refuses STARTTLS: {_quote(error)}") from error
         if demanded or not client.is_connected:
             raise
         return
-    await _greet(client)
+    await _greet(client, note)
 
 
-async def _log_in(client: aiosmtplib.SMTP, relay: Relay) -> None:
+async def _log_in(client: aiosmtplib.SMTP, relay: Relay, note: Note) -> None:
     """AUTH by the methods offered, one after another.
 
     Not by aiosmtplib's own `login`: where a relay hangs up after the first refusal, that loses the refusal.
@@ -141,9 +161,11 @@ async def _log_in(client: aiosmtplib.SMTP, relay: Relay) -> None:
     methods = {"cram-md5": client.auth_crammd5, "plain": client.auth_plain, "login": client.auth_login}
     refusal: aiosmtplib.SMTPAuthenticationError | None = None
     for name in client.supported_auth_methods:
+        note("C", f"AUTH {name.upper()} (the login of {username!r})".encode())
         try:
-            await methods[name](username, password)
+            _note_reply(note, await methods[name](username, password))
         except aiosmtplib.SMTPAuthenticationError as error:
+            _note_reply(note, error)
             refusal = error
         except aiosmtplib.SMTPServerDisconnected:
             if refusal is None:

@@ -52,13 +52,14 @@ class Attempted:
 class Connection:
     """An open connection to a relay, which took `connect_seconds`. Not to be shared by tasks: one mail at a time."""
 
-    def __init__(self, relay: Relay, opened: Opened, *, connect_seconds: float = 0.0) -> None:
+    def __init__(self, relay: Relay, opened: Opened, *, connect_seconds: float = 0.0, wire: Wire | None = None) -> None:
+        """`wire` is what has taken over the opened transport already, where something has."""
         self.relay = relay
         self.connect_seconds = connect_seconds
         self.offers = opened.offers
         self.mails_sent = 0
         self.mails_answered = 0
-        self._wire = Wire(opened.transport, opened.below)
+        self._wire = wire or Wire(opened.transport, opened.below)
         self._needs_reset = False
         self._stage = Stage.MAIL
 

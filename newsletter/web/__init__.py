@@ -24,6 +24,7 @@ from newsletter.web.pages import Headers, PageTemplates, serve_static
 from newsletter.web.preview import make_preview, show_problem
 from newsletter.web.pulse import Pulse
 from newsletter.web.signing_in import make_signing_in, refuse
+from newsletter.web.trial import make_trial
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -77,6 +78,7 @@ def _make_pages(desk: Desk, pages: PageTemplates, access: Access, *, home: str) 
     serve_static(app)
     app.include_router(make_signing_in(access, pages, home=home))
     app.include_router(make_preview(desk, pages, access))
+    app.include_router(make_trial(desk, pages, access))
 
     @app.exception_handler(NewsletterError)
     async def explain(_: Request, error: NewsletterError) -> Response:

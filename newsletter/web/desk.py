@@ -55,7 +55,7 @@ class Desk:
 
     service: Service
     _stamp: tuple[Any, ...] = ()
-    _typesetter: Typesetter | None = field(default=None)
+    typesetter: Typesetter | None = field(default=None)
     _newest: Brief | None = None
     _newest_until: float = 0.0
 
@@ -76,7 +76,7 @@ class Desk:
             self.service = Service(self.service.settings, self.service.clock)
             if keep is not None:
                 self.service.__dict__["database"] = keep
-            self._stamp, self._typesetter = stamp, None
+            self._stamp, self.typesetter = stamp, None
         return self.service
 
     @property
@@ -103,7 +103,7 @@ class Desk:
         """The mail of a look; NewsletterError where brief, topics, templates or the person are wrong."""
         service = self.open()
         brief = service.find_brief(look.brief)
-        self._typesetter = typesetter = self._typesetter or service.make_typesetter()
+        self.typesetter = typesetter = self.typesetter or service.make_typesetter()
         person = service.find_person(look.email) if look.email and self.has_database else None
         if look.topics:
             wanted: Sequence[str] = service.parse_topics(look.topics)

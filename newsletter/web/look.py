@@ -45,6 +45,11 @@ class Look:
         """Where it stands what is wrong with the mail."""
         return self._write(f"/preview/{quote(self.brief, safe='')}/checks")
 
+    @property
+    def test_address(self) -> str:
+        """Where the mail can be sent to try it."""
+        return self._write(f"/preview/{quote(self.brief, safe='')}/test")
+
     def _write(self, path: str) -> str:
         usual = Look(brief=self.brief)
         given = {

@@ -23,7 +23,7 @@ CONTRACT = {
     "SMTP__TIMEOUT": "60", "RELAYS": "", "SCHEDULE": "", "LOCAL_TIME": "false", "MISFIRE_GRACE": "21600",
     "RETRY_DELAYS": "[300,900,1800,3600,7200,14400]", "EXPIRE_AFTER": "86400", "ON_UNCERTAIN": "resend",
     "BOUNCE_DOMAIN": "", "BOUNCE_MAILBOX": "", "DKIM__DOMAIN": "", "DKIM__SELECTOR": "", "DKIM__KEY_FILE": "",
-    "DKIM__ED25519_SELECTOR": "", "DKIM__ED25519_KEY_FILE": "", "ALERT_TO": "", "RETAIN_DAYS": "400",
+    "DKIM__ED25519_SELECTOR": "", "DKIM__ED25519_KEY_FILE": "", "ALERT_TO": "", "RETAIN_DAYS": "400", "TEST_TO": "",
     "WEB__HOST": "127.0.0.1", "WEB__PORT": "8000", "WEB__OPERATOR_PASSWORD": "",
     "LOG_FORMAT": "text", "LOG_LEVEL": "info", "LOG_ADDRESSES": "false",
 }  # fmt: skip
@@ -95,8 +95,9 @@ def test_reads_every_setting() -> None:
         DKIM__DOMAIN="example.org", DKIM__SELECTOR="news", DKIM__KEY_FILE="rsa.pem",
         DKIM__ED25519_SELECTOR="news2", DKIM__ED25519_KEY_FILE="ed.pem", ALERT_TO="ops@example.org",
         RETAIN_DAYS="30", WEB__HOST="::1", WEB__PORT="0", WEB__OPERATOR_PASSWORD="word", LOG_FORMAT="json",
-        LOG_LEVEL="DEBUG",
+        LOG_LEVEL="DEBUG", TEST_TO='["me@example.org","you@example.org"]',
     )  # fmt: skip
+    assert settings.test_to == ("me@example.org", "you@example.org")
     assert settings.from_ == From("Daily, Zürich", "news@xn--bcher-kva.example")
     assert (settings.name, settings.language, settings.postal_address) == ("The Daily", "pt-BR", "1 Main Street\nTown")
     assert settings.base_url == "https://example.org/news"
