@@ -88,7 +88,7 @@ class Workshop:
     """A working folder; `run` runs a command in it."""
 
     folder: Path
-    capsys: pytest.CaptureFixture[bytes]
+    capsys: pytest.CaptureFixture[bytes] | None
     settings: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, code: int = 0) -> Ran:
@@ -101,6 +101,7 @@ class Workshop:
         return self._run(arguments, 0)[0]
 
     def _run(self, arguments: Sequence[str], code: int) -> tuple[bytes, bytes]:
+        assert self.capsys is not None
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(arguments)
@@ -128,6 +129,11 @@ class Workshop:
 
 def make_workshop(folder: Path, capsys: pytest.CaptureFixture[bytes]) -> Workshop:
     """A folder with one brief, four topics and four subscribers not yet imported."""
+    return fill_workshop(folder, capsys)
+
+
+def fill_workshop(folder: Path, capsys: pytest.CaptureFixture[bytes] | None = None) -> Workshop:
+    """The same; without `capsys` its commands are run as processes by whoever asks for it."""
     workshop = Workshop(folder, capsys)
     workshop.write("briefs/2026-11-23-monday.md", MONDAY)
     workshop.write("subscribers/topics.toml", TOPICS)

@@ -28,7 +28,7 @@ def describe_progress(conn: Connection, number: int, now: datetime) -> dict[str,
     row = issues.find_issue(conn, number)
     (told,) = describe_issues(conn, [row])
     throughput = _describe_throughput(tallies.read_throughput(conn, row.id))
-    rate = measure_rate(throughput, now) if told["owed"] else 0.0
+    rate = measure_rate(throughput, row.published_at or row.created_at, now) if told["owed"] else 0.0
     return {
         **told,
         "rate": rate,
@@ -97,10 +97,10 @@ def _describe_throughput(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     return list(minutes.values())
 
 
-def measure_rate(throughput: Collection[dict[str, Any]], now: datetime) -> float:
-    """Mails accepted a second over the last one to two minutes that anything was attempted in; 0 where it was none."""
+def measure_rate(throughput: Collection[dict[str, Any]], began_at: datetime, now: datetime) -> float:
+    """Mails accepted a second over the last one to two minutes, of an issue that began then; 0 where it was none."""
     recent = [told for told in throughput if now - told["at"] < 2 * MINUTE]
     if not recent:
         return 0.0
-    seconds = max(1.0, (now - recent[0]["at"]).total_seconds())
+    seconds = max(1.0, (now - max(recent[0]["at"], began_at)).total_seconds())
     return float(round(sum(told["accepted"] for told in recent) / seconds, 1))

@@ -65,7 +65,8 @@ def plot_throughput(minutes: Sequence[Mapping[str, Any]]) -> Plot:
         for outcome in OUTCOMES:
             bar[outcome] += told[outcome]
     peak = max(sum(bar.values()) for bar in bars.values())
-    width = WIDE / max(LEAST_BARS, -(-span // each))
+    places = max(LEAST_BARS, -(-span // each))
+    width = WIDE / places
     boxes: list[Box] = []
     for place, bar in sorted(bars.items()):
         y = HIGH
@@ -78,7 +79,7 @@ def plot_throughput(minutes: Sequence[Mapping[str, Any]]) -> Plot:
                 boxes.append(
                     Box(x=place * width, y=y, width=max(1.0, width * 0.9), height=height, kind=outcome, text=text)
                 )
-    return Plot(boxes=boxes, peak=peak, minutes=each, first_at=first, last_at=last + MINUTE)
+    return Plot(boxes=boxes, peak=peak, minutes=each, first_at=first, last_at=first + places * each * MINUTE)
 
 
 def plot_strip(issues: Sequence[Mapping[str, Any]], places: int) -> list[Box]:

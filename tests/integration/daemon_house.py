@@ -23,16 +23,20 @@ TOPICS = '[topics.sport]\nname = "Sport"\nkeywords = ["football"]\n'
 
 @dataclass
 class House:
-    """A folder with topics and briefs, and the service over it; `now` is what its clock shows."""
+    """A folder with topics and briefs, and the service over it; `now` is what its clock shows.
+
+    A folder that is there already is taken as it is.
+    """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     now: datetime = START
 
     def __post_init__(self) -> None:
-        (self.folder / "briefs").mkdir(parents=True)
-        (self.folder / "topics.toml").write_text(TOPICS)
-        (self.folder / "empty.env").touch()
+        if not (self.folder / "briefs").exists():
+            (self.folder / "briefs").mkdir(parents=True)
+            (self.folder / "topics.toml").write_text(TOPICS)
+            (self.folder / "empty.env").touch()
         self.service = self.open()
 
     def open(self, **more: str) -> Service:

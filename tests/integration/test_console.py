@@ -189,3 +189,19 @@ async def test_the_live_part_is_sent_at_once_and_again_when_it_has_changed(
     answer = web_pages.answer_page(Request(scope), templates, "x", lambda: {"text": next(told)})
     events = [part async for part in answer.body_iterator]  # type: ignore[attr-defined]
     assert events == ["retry: 2000\n\n", "event: live\ndata: one\n\n", "event: live\ndata: two\n\n"]
+
+
+async def test_topics_tell_their_stories_and_the_keywords_that_never_fire(house: House) -> None:
+    topics = '[topics.sport]\nname = "Sport"\nkeywords = ["football", "chess"]\n'
+    topics += '[topics.art]\nname = "Art"\nkeywords = ["opera"]\n'
+    (house.folder / "topics.toml").write_text(topics)
+    house.add_brief("three", "Nothing", text="All about gardens.")
+    service = house.open()
+    await anyio.to_thread.run_sync(lambda: service.make_publisher().publish(service.find_brief("three"), now=house.now))
+    async with open_client(house) as client:
+        told = (await client.get("/api/topics")).json()
+    by_id = {topic["id"]: topic for topic in told["topics"]}
+    assert (told["issues"], told["stories"], told["every_story"]) == ([1, 2, 3], 3, 12)
+    assert (by_id["sport"]["stories"], by_id["sport"]["silent"]) == ([1, 1, 0], ["chess"])
+    assert (by_id["art"]["stories"], by_id["art"]["silent"]) == ([0, 0, 0], ["opera"])
+    assert told["untaken"] == [{"issue": 3, "title": "Nothing: a story"}]

@@ -1,7 +1,11 @@
 """The pages and the API of a service with issues that were sent, asked over HTTP without a socket."""
 
 import asyncio
+import atexit
 import re
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +40,27 @@ def open_client(
     return httpx2.AsyncClient(transport=transport, base_url=f"http://{host}")
 
 
-def make_sent_house(folder: Path, *, readers: int = 12) -> House:
-    """Two issues: one sent, with three readers refused and two greylisted; one that is paused before its first mail."""
-    house = House(folder)
-    house.add_people(*(f"p{n}@example.org" for n in range(readers)))
+def make_sent_house(folder: Path) -> House:
+    """Two issues for twelve readers: of the first three were refused and two greylisted; the second has not begun."""
+    shutil.copytree(_make_model(), folder)
+    return House(folder)
+
+
+@cache
+def _make_model() -> Path:
+    """Made once a process: each test has a copy."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    house = House(folder / "house")
+    house.add_people(*(f"p{n}@example.org" for n in range(12)))
     for name in ("one", "two"):
         house.add_brief(name, f"Brief {name}")
         published = house.service.make_publisher().publish(house.service.find_brief(name), now=house.now)
         if name == "one":
             deliver(house)
         assert published.issue is not None
-    return house
+    house.service.database.close()
+    return house.folder
 
 
 def deliver(house: House, **settings: str) -> None:

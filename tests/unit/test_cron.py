@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from test_schedule import MOMENTS, ZONES
 
-from newsletter.core.cron import Cron, last_occurrence, next_occurrence, parse_cron
+from newsletter.core.cron import Cron, describe_cron, last_occurrence, next_occurrence, parse_cron
 
 MINUTE = timedelta(minutes=1)
 CRONS = st.builds(
@@ -97,3 +97,19 @@ def test_the_last_is_the_one_after_which_none_has_come(text: str, zone: ZoneInfo
 def test_comes_at(text: str, zone: str, after: str, at: str) -> None:
     found = next_occurrence(parse_cron(text), ZoneInfo(zone), datetime.fromisoformat(after).replace(tzinfo=UTC))
     assert found.at == datetime.fromisoformat(at).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("0 7 * * *", "at 07:00 every day"),
+        ("0 7 * * 1-5", "at 07:00 on weekdays"),
+        ("30 6,18 * * sat,sun", "at 06:30 and 18:30 on Sundays and Saturdays"),
+        ("0 9 1 * *", "at 09:00 on day 1 of the month"),
+        ("0 9 1,15 jan,jul *", "at 09:00 on day 1 and 15 of the month in Jan and Jul"),
+        ("0 9 1 * mon", "at 09:00 on day 1 of the month or on Mondays"),
+        ("*/5 * * * *", "whenever a clock fits '*/5 * * * *'"),
+    ],
+)
+def test_a_line_is_told_in_words(line: str, words: str) -> None:
+    assert describe_cron(parse_cron(line)) == words

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from newsletter.core.cron import parse_cron
 from newsletter.core.errors import ConfigError
 from newsletter.settings import DomainLimit, From, Settings, describe_settings, load_settings
+from newsletter.settings.shown import show_settings
 from newsletter.settings.values import mask_credentials
 
 ROOT = Path(__file__).parents[2]
@@ -345,3 +346,30 @@ def test_names_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_names_an_octet_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"NEWSLETTER_NAME=Z\xfcrich\n")
     assert refuse() == "file .env is not UTF-8: octet 18 is 0xfc"
+
+
+def test_what_is_shown_of_the_settings_is_what_one_would_write_and_no_secret() -> None:
+    given = {
+        "FROM": '"Daily, X" <news@example.org>',
+        "SECRET_KEY": f'["{KEY}"]', "DATABASE_URL": "postgresql://me:h1dden@db/news",
+        "BRIEFS": '["briefs","https://user:h1dden@example.org/feed.xml"]', "SMTP__PASSWORD": "h1dden", "SMTP__TIMEOUT": "0.5",
+        "RELAYS": '[{"HOST":"one.example","PASSWORD":"h1dden","TIMEOUT":"7","weight":3}]', "SCHEDULE": "0 7 * * mon-fri",
+        "BOUNCE_MAILBOX": "imaps://me:h1dden@imap.example.org/INBOX", "RETAIN_DAYS": "30", "LOCAL_TIME": "true",
+        "WEB__OPERATOR_PASSWORD": "h1dden", "SMTP__RATE": "1.5", "TIMEZONE": "Asia/Kathmandu",
+    }  # fmt: skip
+    rows = {row["name"].removeprefix("NEWSLETTER_"): row for row in show_settings(load(**given))}
+    assert list(rows) == [row.name.removeprefix("NEWSLETTER_") for row in describe_settings()]
+    assert not any("h1dden" in row["value"] or KEY in row["value"] for row in rows.values())
+    told = {name: rows[name]["value"] for name in given}
+    assert told == {
+        **given,
+        "FROM": "Daily, X <news@example.org>",
+        "SECRET_KEY": '["••••••"]',
+        "DATABASE_URL": "postgresql://***@db/news",
+        "BRIEFS": '["briefs","https://***@example.org/feed.xml"]',
+        "SMTP__PASSWORD": "••••••",
+        "RELAYS": '[{"host":"one.example","password":"••••••","timeout":7,"weight":3}]',
+        "BOUNCE_MAILBOX": "imaps://***@imap.example.org/INBOX",
+        "WEB__OPERATOR_PASSWORD": "••••••",
+    }
+    assert [name for name, row in rows.items() if not row["is_default"]] == [name for name in rows if name in given]

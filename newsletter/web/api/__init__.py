@@ -6,6 +6,7 @@ For the operator's session, this machine where no password is set, or a bearer t
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -68,11 +69,11 @@ def make_api(desk: Desk, access: Access) -> FastAPI:
     _add_issues(api, desk)
     _add_deliveries(api, desk)
     _add_people(api, desk)
-    described = describe_api(api, open_to_loopback=access.password is None)
+    describe = cache(partial(describe_api, api, open_to_loopback=access.password is None))
 
     @api.get("/openapi.json", include_in_schema=False)
     def openapi() -> Response:
-        return JSONResponse(described)
+        return JSONResponse(describe())
 
     return api
 
