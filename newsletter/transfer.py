@@ -20,13 +20,12 @@ from sqlalchemy import Connection, Row
 from newsletter.core.address import has_control_characters, parse_address
 from newsletter.core.errors import ImportRowError, StoreError
 from newsletter.core.model import SubscriberState
-from newsletter.core.policy import lane_of
 from newsletter.core.preferences import PersonRow, parse_row
-from newsletter.core.schedule import Frequency
 from newsletter.core.tokens import hash_address
 from newsletter.sources.rows import read_rows
 from newsletter.store import subscribers
 from newsletter.store.database import Database, open_database
+from newsletter.store.joining import begin_window, find_changes, write_person
 
 CHUNK = 1_000
 COLUMNS = ("email", "name", "topics", "frequency", "timezone", "language")
@@ -224,17 +223,21 @@ def save_rows(
         before = known.get(row.email_key)
         topics = ";".join(row.topics)
         if before is None and hashes[row.email_key] not in suppressed:
-            person = _new_person(row, hashes[row.email_key], topic_sets[topics], now, last_issue)
+            person = write_person(
+                row,
+                address_hash=hashes[row.email_key],
+                topic_set=topic_sets[topics],
+                state=SubscriberState.ACTIVE,
+                now=now,
+                last_issue=last_issue,
+            )
             new.append({**person, "topics": topics})
             continue
         changes = _find_changes(row, before, topic_sets[topics]) if before is not None else {}
         if before is None or not changes:
             result.unchanged += 1
             continue
-        if before.frequency == Frequency.EACH and changes.get("frequency", Frequency.EACH) != Frequency.EACH:
-            # Readers of each issue are not tracked; from here on their window begins after the newest one.
-            last_mail = max(last_due, before.signed_up_at) if last_due else None
-            changes |= {"covered_issue_id": last_issue, "last_mail_at": last_mail}
+        changes |= begin_window(changes, before, last_issue, last_due)
         changed.append((before, changes))
     consent = {"at": now, "source": source, "wording": "imported by the operator", "confirmed_at": now}
     subscribers.update_subscribers(conn, changed, now)
@@ -246,37 +249,11 @@ def save_rows(
     result.added += len(new)
 
 
-def _new_person(row: PersonRow, address_hash: bytes, topic_set: int, now: datetime, last_issue: int) -> dict[str, Any]:
-    return {
-        "email": row.email,
-        "email_key": row.email_key,
-        "address_hash": address_hash,
-        "name": row.name,
-        "state": SubscriberState.ACTIVE,
-        "topic_set_id": topic_set,
-        "frequency": str(row.frequency),
-        "timezone": row.timezone,
-        "language": row.language,
-        "lane": lane_of(row.email_key),
-        "created_at": now,
-        "signed_up_at": now,
-        "covered_issue_id": last_issue,
-    }
-
-
 def _find_changes(row: PersonRow, before: Row[Any], topic_set: int) -> dict[str, Any]:
     """The columns that a row changes; none for someone who left or is suppressed."""
     if before.state == SubscriberState.UNSUBSCRIBED or before.at is not None:
         return {}
-    wanted: dict[str, Any] = {
-        "name": row.name,
-        "frequency": str(row.frequency),
-        "timezone": row.timezone,
-        "language": row.language,
-    }
-    changes = {name: wanted[name] for name in wanted if name in row.given and wanted[name] != getattr(before, name)}
-    if "topics" in row.given and topic_set != before.topic_set_id:
-        changes["topic_set_id"] = topic_set
+    changes = find_changes(row, before, topic_set)
     if before.state == SubscriberState.PENDING:
         changes["state"] = SubscriberState.ACTIVE
     return changes

@@ -21,6 +21,7 @@ from newsletter.bootstrap import Service
 from newsletter.daemon.alert import mail_alarms
 from newsletter.daemon.deliverer import Deliverer
 from newsletter.daemon.pages import Pages
+from newsletter.daemon.postman import Postman
 from newsletter.daemon.shelf import Shelf
 from newsletter.daemon.threads import in_thread
 from newsletter.daemon.ticker import Ticker
@@ -31,6 +32,7 @@ from newsletter.store import ledger, upkeep
 from newsletter.web.listening import listen
 
 TICK_SECONDS = 1
+POST_SECONDS = 2
 LOOK_SECONDS = 10
 FETCH_SECONDS = 15 * 60
 TIDY_SECONDS = 10 * 60
@@ -85,6 +87,7 @@ class Daemon:
         self._watcher = Watcher(service=service, shelf=Shelf(), metrics=self._metrics)
         self._ticker = Ticker(service=service, shelf=Shelf(), should_stop=self.stop.is_set)
         self._deliverer = Deliverer(service=service, stop=self.stop, note=self._watcher.note)
+        self._postman = Postman(service)
         self._pages = None
         if self.web:
             listening = listen(settings.web.host, settings.web.port, shared=True)
@@ -114,6 +117,7 @@ class Daemon:
         now = datetime.now(UTC)
         for job, seconds in (
             (self._tick, TICK_SECONDS),
+            (self._post, POST_SECONDS),
             (self._look, LOOK_SECONDS),
             (self._fetch, FETCH_SECONDS),
             (self._tidy, TIDY_SECONDS),
@@ -123,6 +127,11 @@ class Daemon:
 
     async def _tick(self) -> None:
         await in_thread(self._ticker.tick, self.service.now())
+
+    async def _post(self) -> None:
+        """Send confirmations: of several daemons the one that delivers does."""
+        if self._deliverer.is_active and not self.stop.is_set():
+            await self._postman.run()
 
     async def _look(self) -> None:
         if self._pages is not None:
@@ -156,6 +165,7 @@ class Daemon:
         with self.service.database.write() as conn:
             expired = upkeep.expire_deliveries(conn, now, settings.expire_after)
             ledger.prune_issues(conn, now, settings.retain)
+        self._postman.tidy()
         if expired:
             log.warning("deliveries were given up", extra={"fields": {"count": expired, "reason": "expired"}})
 

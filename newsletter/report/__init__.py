@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
 from newsletter.core.model import EVERY_STORY, Catalogue, DeliveryState, IssueState, name_delivery
-from newsletter.store import issues, ledger, subscribers
+from newsletter.store import issues, ledger, notices, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit
 
@@ -49,6 +49,27 @@ def describe_attempts(
                 "message_id": make_message_id(database.ledger_key, key, row.domain),
                 "seconds": row.seconds,
             }
+        if issue_id is None and state is None:
+            yield from map(_describe_notice, notices.list_attempts(conn, subscriber_id=subscriber_id, since=since))
+
+
+def _describe_notice(row: Row[Any]) -> dict[str, Any]:
+    """An attempt to send a mail of the service's own: it stands in no issue."""
+    return {
+        "delivery": f"notice-{row.notice_id}",
+        "issue": None,
+        "email": row.email,
+        "edition": None,
+        "attempt": row.attempt,
+        "at": row.at,
+        "relay": row.relay,
+        "outcome": row.outcome,
+        "code": row.code,
+        "enhanced_code": row.enhanced,
+        "response": row.response,
+        "message_id": row.message_id,
+        "seconds": row.seconds,
+    }
 
 
 def describe_issue(conn: Connection, row: Row[Any]) -> dict[str, Any]:
@@ -174,6 +195,20 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
             _explain_story(row, then.topics, catalogue, why_not) for story, row in carried.items() if story not in got
         ],
     }
+
+
+def list_stories_for(conn: Connection, wanted: Sequence[str]) -> tuple[Row[Any], list[str]]:
+    """The latest issue, and the titles of its stories that a reader of these topics would have got.
+
+    StoreError where nothing was published yet.
+    """
+    issue = issues.find_issue(conn, None)
+    titles = [
+        row.title
+        for row in issues.list_stories(conn, issue.id)
+        if EVERY_STORY in wanted or any(topic["id"] in wanted for topic in json.loads(row.topics))
+    ]
+    return issue, titles
 
 
 def _explain_story(row: Row[Any], chosen: str, catalogue: Catalogue, why_not: str = "") -> dict[str, Any]:

@@ -204,6 +204,7 @@ class Settings(BaseSettings):
         None, "Where bounces arrive: imaps://USER:PASSWORD@HOST/INBOX or maildir:PATH.", repr=False
     )
     dkim: Dkim = Field(default_factory=Dkim)
+    archive: bool = _setting("true", "Whether past issues are shown to everybody (/archive, /feed.xml).")
     alert_to: Email | None = _setting(None, "An address that gets the alarms, beside the log.")
     retain: Days = _setting(
         "400",

@@ -393,3 +393,42 @@ tokens = Table(
     Column("used_at", Instant),
     **_FOREVER,
 )
+
+# The service's own mails to a person, by kind (store/notices.py). One is owed as long as it has a `due_at`.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("subscriber_id", _ID, ForeignKey("subscribers.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("choice", Text, nullable=False, default="{}"),
+    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("confirmed_at", Instant),
+    **_FOREVER,
+)
+Index(
+    "ix_notices_due",
+    notices.c.due_at,
+    sqlite_where=notices.c.due_at.is_not(None),
+    postgresql_where=notices.c.due_at.is_not(None),
+)
+
+notice_attempts = Table(
+    "notice_attempts",
+    metadata,
+    Column("notice_id", _ID, ForeignKey("notices.id", ondelete="CASCADE"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("relay_id", _ID, ForeignKey("relays.id")),
+    Column("outcome", Text, nullable=False),
+    Column("code", Integer),
+    Column("enhanced", Text),
+    Column("response", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("message_id", Text, nullable=False),
+    PrimaryKeyConstraint("notice_id", "attempt"),
+)

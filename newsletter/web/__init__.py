@@ -5,9 +5,10 @@ GET changes anything, and nothing is answered for a foreign Host.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
@@ -18,11 +19,16 @@ from newsletter.web.access import Access, AccessError, HostCheck, Operator
 from newsletter.web.api import make_api
 from newsletter.web.api.problems import answer_problem
 from newsletter.web.console import make_console
+from newsletter.web.copies import make_copies
 from newsletter.web.desk import Desk
+from newsletter.web.joining import SIGN_UP_SECONDS, SIGN_UPS, make_joining
 from newsletter.web.leaving import make_leaving
 from newsletter.web.pages import Headers, PageTemplates, serve_static
+from newsletter.web.preferring import make_preferring
 from newsletter.web.preview import make_preview, show_problem
 from newsletter.web.pulse import Pulse
+from newsletter.web.reading import ReaderPages
+from newsletter.web.sessions import Tries
 from newsletter.web.signing_in import make_signing_in, refuse
 from newsletter.web.trial import make_trial
 
@@ -34,9 +40,16 @@ def make_app(service: Service, pulse: Pulse) -> FastAPI:
     desk = Desk(service)
     access = Access(service, has_database=lambda: True, clock=time.monotonic)
     pages = PageTemplates(service.settings.templates, has_console=True)
-    app = _make_pages(desk, pages, access, home="/console")
+    readers = ReaderPages(desk, pages)
+    sign_ups = Tries(time.monotonic, most=SIGN_UPS, seconds=SIGN_UP_SECONDS)
+    for_readers = [
+        make_joining(readers, sign_ups),
+        make_leaving(readers),
+        make_preferring(readers),
+        make_copies(readers),
+    ]
+    app = _make_pages(desk, pages, access, for_readers, home="/console")
     app.include_router(make_console(desk, pages, access))
-    app.include_router(make_leaving(service, pages))
     app.mount("/api", make_api(desk, access))
 
     @app.get("/healthz", include_in_schema=False)
@@ -68,14 +81,16 @@ def make_preview_app(service: Service) -> FastAPI:
     """The preview alone, which needs no daemon, no mail server and no database."""
     desk = Desk(service)
     access = Access(service, has_database=lambda: desk.has_database, clock=time.monotonic)
-    return _make_pages(desk, PageTemplates(service.settings.templates), access, home="/preview")
+    return _make_pages(desk, PageTemplates(service.settings.templates), access, (), home="/preview")
 
 
-def _make_pages(desk: Desk, pages: PageTemplates, access: Access, *, home: str) -> FastAPI:
+def _make_pages(desk: Desk, pages: PageTemplates, access: Access, first: Sequence[APIRouter], *, home: str) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_middleware(HostCheck, base_url=desk.service.settings.base_url)
     app.add_middleware(Headers)
     serve_static(app)
+    for router in first:
+        app.include_router(router)
     app.include_router(make_signing_in(access, pages, home=home))
     app.include_router(make_preview(desk, pages, access))
     app.include_router(make_trial(desk, pages, access))

@@ -134,7 +134,7 @@ class Access:
         if wait := self.tries.wait(peer):
             raise AccessError(429, f"too many wrong tries: try again in {wait:.0f} seconds", wait=wait)
         if self.password is None or not verify_password(given, self.password):
-            self.tries.note_wrong(peer)
+            self.tries.note(peer)
             raise AccessError(401, "that is not the operator's password")
         self._known = digest
 
@@ -147,7 +147,7 @@ class Access:
             with self.service.database.read() as conn:
                 found = tokens.find_token(conn, secret, now)
         if found is None:
-            self.tries.note_wrong(peer)
+            self.tries.note(peer)
             raise AccessError(401, "the token is not valid, or not any more")
         if found.used_at is None or now - found.used_at > tokens.USED_EVERY:
             with suppress(StoreBusyError), self.service.database.write() as conn:

@@ -18,6 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from newsletter.core import errors
+from newsletter.core.mails.templates import is_link
 from newsletter.sources.resources import builtin_path
 from newsletter.web.words import FILTERS
 
@@ -67,11 +68,16 @@ class PageTemplates:
             lstrip_blocks=True,
         )
         self._environment.filters |= FILTERS
+        self._environment.tests["link"] = is_link
         self._environment.globals |= {"has_console": has_console, "operator": None, "here": ""}
 
     def render(self, name: str, context: Mapping[str, Any], *, status: int = 200) -> HTMLResponse:
         """A page of HTML."""
         return HTMLResponse(self._write(name, context, None), status)
+
+    def write(self, name: str, context: Mapping[str, Any]) -> str:
+        """A page, or a part of a mail, as text."""
+        return self._write(name, context, None)
 
     def write_block(self, name: str, block: str, context: Mapping[str, Any]) -> str:
         """One block of a page."""

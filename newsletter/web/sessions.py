@@ -50,22 +50,24 @@ class Sessions:
 
 @dataclass
 class Tries:
-    """Wrong passwords by network (an IPv4 address, or an IPv6 /64); `clock` counts seconds."""
+    """So many tries, wrong passwords or sign-ups, by network (an IPv4 address, an IPv6 /64); `clock` counts seconds."""
 
     clock: Callable[[], float]
+    most: int = MOST_TRIES
+    seconds: float = TRIES_SECONDS
     _wrong: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
 
     def wait(self, peer: str) -> float:
         """Seconds until this network may try again; 0 where it may now."""
         wrong = self._wrong.get(network_of(peer), deque())
-        while wrong and wrong[0] <= self.clock() - TRIES_SECONDS:
+        while wrong and wrong[0] <= self.clock() - self.seconds:
             wrong.popleft()
-        return max(0.0, wrong[0] + TRIES_SECONDS - self.clock()) if len(wrong) >= MOST_TRIES else 0.0
+        return max(0.0, wrong[0] + self.seconds - self.clock()) if len(wrong) >= self.most else 0.0
 
-    def note_wrong(self, peer: str) -> None:
-        """Count a wrong try."""
+    def note(self, peer: str) -> None:
+        """Count a try."""
         network = network_of(peer)
-        self._wrong.setdefault(network, deque(maxlen=MOST_TRIES)).append(self.clock())
+        self._wrong.setdefault(network, deque(maxlen=self.most)).append(self.clock())
         self._wrong.move_to_end(network)
         while len(self._wrong) > MOST_NETWORKS:
             self._wrong.popitem(last=False)

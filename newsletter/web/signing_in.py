@@ -1,16 +1,15 @@
 """The operator's way in and out: `/sign-in`, `/sign-out`, and the page that others see instead of the operator's."""
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from newsletter.web.access import Access, AccessError, cookie_settings
+from newsletter.web.forms import read_form
 from newsletter.web.pages import PageRoute, PageTemplates
 from newsletter.web.sessions import COOKIE
-
-MOST_OCTETS = 16_384
 
 
 def make_signing_in(access: Access, pages: PageTemplates, *, home: str) -> APIRouter:
@@ -64,17 +63,6 @@ def challenge(error: AccessError) -> dict[str, str]:
     if error.status == 429:
         return {"Retry-After": f"{error.wait:.0f}"}
     return {"WWW-Authenticate": 'Bearer realm="newsletter"'} if error.status == 401 else {}
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a small urlencoded form, the last of each name; AccessError 413 where it is too long."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_OCTETS:
-            raise AccessError(413, f"the form is longer than {MOST_OCTETS} octets")
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=None)
-    return {name: values[-1] for name, values in fields.items()}
 
 
 def _choose_target(wanted: str, home: str) -> str:

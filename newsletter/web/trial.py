@@ -15,9 +15,9 @@ from newsletter.transport.smtp import Envelope
 from newsletter.transport.trial import Trial, send_trial
 from newsletter.web.access import Access, Operator
 from newsletter.web.desk import Desk
+from newsletter.web.forms import read_form
 from newsletter.web.look import Look, read_look
 from newsletter.web.pages import PageRoute, PageTemplates
-from newsletter.web.signing_in import read_form
 
 
 def make_trial(desk: Desk, pages: PageTemplates, access: Access) -> APIRouter:

@@ -1,8 +1,11 @@
 """How pages write numbers and times: the filters of their templates. Pure."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+_NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _MARKS = {
     "✓": ("accepted", "finished", "healthy", "active", "ok"),
     "✗": ("rejected", "cancelled", "unsubscribed", "shut", "fail", "suppressed"),
@@ -60,7 +63,22 @@ def find_glyph(state: Any) -> str:
     return GLYPHS.get(str(state), "·")
 
 
+def name_host(address: str) -> str:
+    """The host of an address; the address itself where it has none."""
+    try:
+        return urlsplit(address).hostname or address
+    except ValueError:
+        return address
+
+
+def keep_xml(text: str) -> str:
+    """Text without the control characters that XML 1.0 does not allow (2.2)."""
+    return _NO_XML.sub("", text)
+
+
 FILTERS = {
+    "host": name_host,
+    "xml_text": keep_xml,
     "count": write_count,
     "moment": write_moment,
     "local": write_local,

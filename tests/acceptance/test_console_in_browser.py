@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_
 from smtp_server import SmtpServer, run_in_thread
 from workshop import fill_workshop
 
+from newsletter.core.tokens import Purpose, Signer
+
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's package chromium is not installed")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
@@ -120,20 +122,62 @@ def test_every_page_is_accessible_fits_and_says_nothing_in_the_console(house: Ho
     page = browser.new_page()
     said = watch(page)
     for path in PAGES:
-        page.set_viewport_size({"width": 1280, "height": 900})
-        page.emulate_media(color_scheme="light")
-        page.goto(house.address + path, wait_until="load")
-        found = find_violations(page)
-        page.emulate_media(color_scheme="dark")
-        found += find_violations(page)
-        wide = [measure_overhang(page)]
-        page.set_viewport_size({"width": 320, "height": 900})
-        wide.append(measure_overhang(page))
+        found, wide = look_at(page, house.address + path)
         if found or any(wide) or said:
             wrong[path] = (found, wide, list(said))
         said.clear()
     page.close()
     assert not wrong, "\n".join(f"{place}: {found}" for place, found in wrong.items())
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_the_pages_of_readers_are_too_from_left_and_from_right(house: House, browser: Browser, language: str) -> None:
+    signer = Signer(["0123456789abcdef0123456789abcdef"])
+    paths = ["/", "/archive", "/archive/1", "/confirm/forged"]
+    paths += [f"/{purpose}/{signer.sign(purpose, 2)}" for purpose in (Purpose.PREFERENCES, Purpose.UNSUBSCRIBE)]
+    paths += [f"/preferences/{signer.sign(Purpose.PREFERENCES, 2)}/preview?topics=*"]
+    context = browser.new_context(extra_http_headers={"Accept-Language": language})
+    page = context.new_page()
+    said = watch(page)
+    wrong = {}
+    for path in paths:
+        found, wide = look_at(page, house.address + path)
+        is_own = "/preferences/" in path or "/unsubscribe/" in path  # of a reader who chose German
+        assert page.get_attribute("html", "lang") == ("de" if is_own else language)
+        if found or any(wide) or said:
+            wrong[path] = (found, wide, list(said))
+        said.clear()
+    if language == "ar":
+        page.goto(house.address)
+        assert page.evaluate("getComputedStyle(document.querySelector('h1')).direction") == "rtl"
+    context.close()
+    assert not wrong, "\n".join(f"{place}: {found}" for place, found in wrong.items())
+
+
+def look_at(page: Page, address: str) -> tuple[list[str], list[int]]:
+    """What axe-core finds in both schemes, and how far the page goes beyond 1,280 and 320 px."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
+    page.goto(address, wait_until="load")
+    found = find_violations(page)
+    page.emulate_media(color_scheme="dark")
+    found += find_violations(page)
+    wide = [measure_overhang(page)]
+    page.set_viewport_size({"width": 320, "height": 900})
+    return found, [*wide, measure_overhang(page)]
+
+
+def test_what_a_reader_would_have_got_follows_the_choices(house: House, browser: Browser) -> None:
+    token = Signer(["0123456789abcdef0123456789abcdef"]).sign(Purpose.PREFERENCES, 1)
+    page = browser.new_page()
+    said = watch(page)
+    page.goto(f"{house.address}/preferences/{token}")
+    page.wait_for_selector("#last >> text=A comet passes close by")
+    page.uncheck("input[name=topics][value=science]")
+    page.check("input[name=topics][value=culture]")
+    page.wait_for_selector("#last >> text=The museum opens late")
+    assert said == []
+    page.close()
 
 
 def measure_overhang(page: Page) -> int:

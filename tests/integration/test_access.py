@@ -13,6 +13,7 @@ from web_house import PASSWORD, make_sent_house, open_client, post, read_csrf
 
 from newsletter.core.passwords import SALT_OCTETS, hash_password, is_hashed, verify_password
 from newsletter.store import tokens
+from newsletter.web.forms import MOST_OCTETS
 from newsletter.web.sessions import (
     COOKIE,
     LIFETIME_SECONDS,
@@ -23,7 +24,6 @@ from newsletter.web.sessions import (
     Tries,
     network_of,
 )
-from newsletter.web.signing_in import MOST_OCTETS
 
 pytestmark = pytest.mark.anyio
 AWAY = {"peer": "192.0.2.7", "host": "news.example.org"}
@@ -122,13 +122,13 @@ def test_tries_are_forgotten_in_time_and_never_more_than_can_be_kept() -> None:
     tries = Tries(lambda: seconds)
     for _ in range(MOST_TRIES):
         assert tries.wait("2001:db8::1") == 0
-        tries.note_wrong("2001:db8::1")
+        tries.note("2001:db8::1")
     assert tries.wait("2001:db8::ffff:2") == TRIES_SECONDS  # the same /64
     assert tries.wait("2001:db8:1::1") == 0
     seconds = TRIES_SECONDS
     assert tries.wait("2001:db8::1") == 0
     for number in range(MOST_NETWORKS + 5):
-        tries.note_wrong(f"peer {number}")
+        tries.note(f"peer {number}")
     assert len(tries._wrong) == MOST_NETWORKS
     assert network_of("192.0.2.9") == "192.0.2.9"
 

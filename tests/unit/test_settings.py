@@ -24,7 +24,8 @@ CONTRACT = {
     "SMTP__TIMEOUT": "60", "RELAYS": "", "SCHEDULE": "", "LOCAL_TIME": "false", "MISFIRE_GRACE": "21600",
     "RETRY_DELAYS": "[300,900,1800,3600,7200,14400]", "EXPIRE_AFTER": "86400", "ON_UNCERTAIN": "resend",
     "BOUNCE_DOMAIN": "", "BOUNCE_MAILBOX": "", "DKIM__DOMAIN": "", "DKIM__SELECTOR": "", "DKIM__KEY_FILE": "",
-    "DKIM__ED25519_SELECTOR": "", "DKIM__ED25519_KEY_FILE": "", "ALERT_TO": "", "RETAIN_DAYS": "400", "TEST_TO": "",
+    "DKIM__ED25519_SELECTOR": "", "DKIM__ED25519_KEY_FILE": "", "ARCHIVE": "true", "ALERT_TO": "",
+    "RETAIN_DAYS": "400", "TEST_TO": "",
     "WEB__HOST": "127.0.0.1", "WEB__PORT": "8000", "WEB__OPERATOR_PASSWORD": "",
     "LOG_FORMAT": "text", "LOG_LEVEL": "info", "LOG_ADDRESSES": "false",
 }  # fmt: skip
@@ -352,8 +353,10 @@ def test_what_is_shown_of_the_settings_is_what_one_would_write_and_no_secret() -
     given = {
         "FROM": '"Daily, X" <news@example.org>',
         "SECRET_KEY": f'["{KEY}"]', "DATABASE_URL": "postgresql://me:h1dden@db/news",
-        "BRIEFS": '["briefs","https://user:h1dden@example.org/feed.xml"]', "SMTP__PASSWORD": "h1dden", "SMTP__TIMEOUT": "0.5",
-        "RELAYS": '[{"HOST":"one.example","PASSWORD":"h1dden","TIMEOUT":"7","weight":3}]', "SCHEDULE": "0 7 * * mon-fri",
+        "BRIEFS": '["briefs","https://user:h1dden@example.org/feed.xml"]',
+        "SMTP__PASSWORD": "h1dden", "SMTP__TIMEOUT": "0.5",
+        "RELAYS": '[{"HOST":"one.example","PASSWORD":"h1dden","TIMEOUT":"7","weight":3}]',
+        "SCHEDULE": "0 7 * * mon-fri",
         "BOUNCE_MAILBOX": "imaps://me:h1dden@imap.example.org/INBOX", "RETAIN_DAYS": "30", "LOCAL_TIME": "true",
         "WEB__OPERATOR_PASSWORD": "h1dden", "SMTP__RATE": "1.5", "TIMEZONE": "Asia/Kathmandu",
     }  # fmt: skip

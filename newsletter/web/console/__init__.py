@@ -22,8 +22,8 @@ from newsletter.web.console.issues import add_issues
 from newsletter.web.console.people import add_people
 from newsletter.web.console.room import Room
 from newsletter.web.desk import Desk
+from newsletter.web.forms import read_form
 from newsletter.web.pages import PageRoute, PageTemplates, answer_page
-from newsletter.web.signing_in import read_form
 
 RUNS_SHOWN = 10
 

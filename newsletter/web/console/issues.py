@@ -14,8 +14,8 @@ from newsletter.web.access import Operator
 from newsletter.web.acts import ACTS, act_on_issue, find_act
 from newsletter.web.console.room import MOST_NUMBER, Number, Room
 from newsletter.web.desk import Desk
+from newsletter.web.forms import read_form
 from newsletter.web.pages import answer_page
-from newsletter.web.signing_in import read_form
 
 ISSUES_SHOWN = 50
 

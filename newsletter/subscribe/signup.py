@@ -1,0 +1,161 @@
+"""Signing up and confirming: nothing is sent to anybody who did not confirm, and nobody learns who is known already.
+
+Every step is one transaction. The mails are written down here and sent by the daemon (notices.py).
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from newsletter.core.model import SubscriberState
+from newsletter.core.policy import lane_of
+from newsletter.core.preferences import PersonRow, parse_row
+from newsletter.core.tokens import hash_address
+from newsletter.store import joining, notices, subscribers
+from newsletter.store.database import Database
+from newsletter.store.notices import NoticeKind
+
+CONFIRM_WITHIN = timedelta(days=7)
+NOTICES_A_DAY = 3
+"""So many mails of ours an address gets in a day, whoever asks for them."""
+COMES_BACK = "forgotten"
+"""The one reason of suppression that its owner may lift, by confirming: they were erased because they asked for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What somebody agrees to: the wording that they saw, where, and in which language they read it."""
+
+    source: str
+    wording: str
+    language: str
+
+
+def sign_up(database: Database, row: PersonRow, agreement: Agreement, *, now: datetime) -> None:
+    """Take a sign-up down, and the mail that asks to confirm it; who is a reader already gets their link instead.
+
+    Nothing at all for an address that gets no mail, or has had enough of ours today.
+    """
+    address_hash = hash_address(database.ledger_key, row.email_key)
+    with database.write() as conn:
+        if joining.find_suppression(conn, address_hash) not in (None, COMES_BACK):
+            return
+        person = subscribers.find_subscribers(conn, [row.email_key]).get(row.email_key)
+        if person is None:
+            number = _insert_pending(conn, row, address_hash, now)
+        elif notices.count_notices(conn, person.id, now - timedelta(days=1)) >= NOTICES_A_DAY:
+            return
+        else:
+            number = person.id
+        kind = NoticeKind.KNOWN if person is not None and person.state == SubscriberState.ACTIVE else NoticeKind.CONFIRM
+        if kind is NoticeKind.CONFIRM:
+            given = {"at": now, "source": agreement.source, "wording": agreement.wording, "confirmed_at": None}
+            subscribers.insert_consents(conn, {number: ";".join(row.topics)}, given)
+        _write_notice(conn, number, kind, row.email, agreement.language, now, choice=_write_choice(row))
+
+
+def confirm(
+    database: Database,
+    notice_id: int,
+    subscriber_id: int,
+    *,
+    topics: set[str],
+    languages: tuple[str, ...],
+    now: datetime,
+) -> NoticeKind | None:
+    """Do what the mail asked to confirm; once more changes nothing. None where there is nothing (any more)."""
+    with database.write() as conn:
+        notice = notices.find_notice(conn, notice_id)
+        person = subscribers.find_by_id(conn, subscriber_id)
+        if notice is None or person is None or notice.subscriber_id != subscriber_id:
+            return None
+        kind = NoticeKind(notice.kind)
+        if notice.confirmed_at is None:
+            if kind is NoticeKind.ADDRESS:
+                if not _change_address(conn, database.ledger_key, person, notice.email, now):
+                    return None
+            else:
+                _begin(conn, person, notice, topics, languages, now)
+            notices.confirm_notice(conn, notice_id, now)
+        return kind
+
+
+def ask_for_address(
+    database: Database, subscriber_id: int, email: str, email_key: str, language: str, *, now: datetime
+) -> None:
+    """Write to a new address whether it is a reader's; it is theirs once they confirm it from there."""
+    with database.write() as conn:
+        if notices.count_notices(conn, subscriber_id, now - timedelta(days=1)) >= NOTICES_A_DAY:
+            return
+        taken = subscribers.find_subscribers(conn, [email_key])
+        if email_key not in taken and subscribers.find_by_id(conn, subscriber_id) is not None:
+            _write_notice(conn, subscriber_id, NoticeKind.ADDRESS, email, language, now)
+
+
+def _insert_pending(conn: Connection, row: PersonRow, address_hash: bytes, now: datetime) -> int:
+    topic_set = subscribers.intern_topic_sets(conn, {";".join(row.topics)})[";".join(row.topics)]
+    last_issue, _ = subscribers.last_issue(conn)
+    values = joining.write_person(
+        row,
+        address_hash=address_hash,
+        topic_set=topic_set,
+        state=SubscriberState.PENDING,
+        now=now,
+        last_issue=last_issue,
+    )
+    return joining.insert_person(conn, values)
+
+
+def _write_notice(
+    conn: Connection, number: int, kind: NoticeKind, email: str, language: str, now: datetime, *, choice: str = "{}"
+) -> None:
+    values = {"subscriber_id": number, "kind": kind, "email": email, "language": language, "choice": choice}
+    notices.insert_notice(conn, values, now)
+
+
+def _write_choice(row: PersonRow) -> str:
+    chosen = {
+        "name": row.name,
+        "topics": list(row.topics),
+        "frequency": str(row.frequency),
+        "timezone": row.timezone,
+        "language": row.language,
+    }
+    return json.dumps({name: chosen[name] for name in chosen if name in row.given}, ensure_ascii=False)
+
+
+def _begin(
+    conn: Connection, person: Row[Any], notice: Row[Any], topics: set[str], languages: tuple[str, ...], now: datetime
+) -> None:
+    """A person becomes a reader, with what they chose when they signed up."""
+    chosen = json.loads(notice.choice)
+    chosen["topics"] = [topic for topic in chosen.get("topics", ()) if topic in topics or topic == "*"]
+    row = parse_row({**chosen, "email": person.email}, topics={*topics, "*"}, languages=languages)
+    topic_set = subscribers.intern_topic_sets(conn, {";".join(row.topics)})[";".join(row.topics)]
+    changes = joining.find_changes(row, person, topic_set)
+    if person.state != SubscriberState.ACTIVE:
+        last_issue, _ = subscribers.last_issue(conn)
+        changes |= {"state": SubscriberState.ACTIVE, "signed_up_at": now, "covered_issue_id": last_issue}
+        changes |= {"last_mail_at": None, "has_gap": False, "paused_until": None}
+    subscribers.update_subscribers(conn, [(person, changes)] if changes else [], now)
+    joining.confirm_consents(conn, person.id, now)
+    if joining.find_suppression(conn, person.address_hash) == COMES_BACK:
+        subscribers.lift_suppression(conn, person.address_hash)
+
+
+def _change_address(conn: Connection, ledger_key: bytes, person: Row[Any], email: str, now: datetime) -> bool:
+    """Let a person have another address; False where somebody else has it by now."""
+    row = parse_row({"email": email}, topics=(), languages=())
+    if row.email_key in subscribers.find_subscribers(conn, [row.email_key]):
+        return False
+    changes = {
+        "email": row.email,
+        "email_key": row.email_key,
+        "address_hash": hash_address(ledger_key, row.email_key),
+        "lane": lane_of(row.email_key),
+    }
+    subscribers.update_subscribers(conn, [(person, changes)], now)
+    return True

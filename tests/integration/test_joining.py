@@ -1,0 +1,252 @@
+"""Signing up and confirming: by people, by scanners that follow every link, by programs, by those who try addresses."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from daemon_house import House
+from smtp_server import DROP, SmtpServer
+from web_house import open_client
+from workshop import parse_mail, read_parts
+
+from newsletter.daemon.postman import Postman
+from newsletter.report import describe_attempts, describe_subscriber
+from newsletter.store import notices, subscribers
+from newsletter.store.schema import notices as notice_rows
+from newsletter.subscribe import forget_subscriber, remove_subscriber, suppress_address
+from newsletter.subscribe.signup import CONFIRM_WITHIN, NOTICES_A_DAY
+
+pytestmark = pytest.mark.anyio
+FORM = {"email": "new@example.org", "topics": ["sport"], "frequency": "daily", "name": "Ann", "language": "de"}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path / "house")
+    house.add_people("reader@example.org")
+    yield house
+    house.service.database.close()
+
+
+def carry(house: House, server: SmtpServer) -> None:
+    """Let the service's own mails be sent into a server."""
+
+    async def run() -> None:
+        async with server:
+            more = {"SMTP__HOST": server.host, "SMTP__PORT": str(server.port), "SMTP__TLS": "none"}
+            await Postman(house.open(**more)).run()
+
+    asyncio.run(run())
+
+
+async def sign_up(house: House, fields: dict[str, Any], **headers: str) -> tuple[int, str]:
+    async with open_client(house, peer="192.0.2.7") as client:
+        answer = await client.post("/subscribe", data=fields, headers=headers)
+    return answer.status_code, answer.text
+
+
+async def fetch_link(house: House, server: SmtpServer | None = None) -> str:
+    server = server or SmtpServer()
+    await anyio.to_thread.run_sync(carry, house, server)
+    found = re.search(r"http://127\.0\.0\.1:8000(/(?:confirm|preferences)/\S+)", read_parts(server.mails[-1])[0])
+    assert found is not None
+    return found[1]
+
+
+def read_state(house: House, email: str) -> str:
+    with house.service.database.read() as conn:
+        found = subscribers.find_subscribers(conn, [email])
+    return found[email].state if email in found else "unknown"
+
+
+async def test_a_reader_is_who_confirms(house: House) -> None:
+    status, text = await sign_up(house, FORM)
+    assert (status, "Please look into your mailbox" in text) == (200, True)
+    assert read_state(house, "new@example.org") == "pending"
+    server = SmtpServer()
+    link = await fetch_link(house, server)
+    mail = parse_mail(server.mails[0])
+    assert (mail["Auto-Submitted"], mail["To"]) == ("auto-generated", "new@example.org")
+    async with open_client(house) as client:
+        page = await client.get(link)
+        assert (page.status_code, "<button" in page.text, '<html lang="de"' in page.text) == (200, True, True)
+        assert read_state(house, "new@example.org") == "pending"
+        for _ in range(2):
+            done = await client.post(link, data={"by": "page"})
+            assert (done.status_code, "Sie haben abonniert" in done.text) == (200, True)
+    assert read_state(house, "new@example.org") == "active"
+    with house.service.database.read() as conn:
+        told = describe_subscriber(conn, subscribers.find_subscriber(conn, "new@example.org"))
+    assert (told["topics"], told["frequency"], told["name"]) == (["sport"], "daily", "Ann")
+    (consent,) = told["consent"]
+    assert consent["confirmed_at"] == house.now
+    assert "You agree that we send you News" in consent["wording"]
+    assert "192.0.2.7" in consent["source"]
+
+
+async def test_scanners_confirm_nothing(house: House) -> None:
+    await sign_up(house, FORM)
+    link = await fetch_link(house)
+    async with open_client(house) as client:
+        for _ in range(2):
+            assert (await client.get(link)).status_code == 200
+            assert (await client.head(link)).status_code == 200
+    assert read_state(house, "new@example.org") == "pending"
+
+
+async def test_the_page_says_the_same_whoever_it_is(house: House) -> None:
+    suppress_address(house.service.database, "bad@example.org", reason="bounced", now=house.now, source="test")
+    emails = ("new@example.org", "reader@example.org", "READER@example.org", "bad@example.org")
+    answers = [await sign_up(house, {"email": email, "topics": ["sport"]}) for email in emails]
+    assert len(set(answers)) == 1
+    server = SmtpServer()
+    await anyio.to_thread.run_sync(carry, house, server)
+    told = {mail.recipient: read_parts(mail)[0] for mail in server.mails}
+    assert set(told) == {"new@example.org", "reader@example.org", "READER@example.org"}
+    assert "/preferences/" in told["reader@example.org"]
+    assert "/confirm/" in told["new@example.org"]
+
+
+async def test_an_address_gets_few_mails_however_often_it_is_asked_for(house: House) -> None:
+    for _ in range(NOTICES_A_DAY + 2):
+        await sign_up(house, FORM)
+    server = SmtpServer()
+    await anyio.to_thread.run_sync(carry, house, server)
+    assert len(server.mails) == NOTICES_A_DAY
+    house.now += timedelta(days=1, seconds=1)
+    await sign_up(house, FORM)
+    await anyio.to_thread.run_sync(carry, house, server := SmtpServer())
+    assert len(server.mails) == 1
+
+
+async def test_a_network_is_stopped_after_thirty_a_minute_and_others_are_not(house: House) -> None:
+    async with open_client(house, peer="192.0.2.7") as client:
+        codes = [(await client.post("/subscribe", data={"email": f"n{n}@example.org"})).status_code for n in range(40)]
+        assert codes == [200] * 30 + [429] * 10
+        forwarded = {"X-Forwarded-For": "198.51.100.1"}
+        assert (await client.post("/subscribe", data={"email": "x@example.org"}, headers=forwarded)).status_code == 429
+    assert (await sign_up(house, FORM))[0] == 200
+
+
+async def test_who_fills_in_the_field_that_nobody_sees_gets_nothing(house: House) -> None:
+    assert (await sign_up(house, {**FORM, "website": "http://spam.example"}))[0] == 200
+    assert read_state(house, "new@example.org") == "unknown"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"email": "no address"},
+        {"email": ""},
+        {"email": "a@example.org", "topics": ["gardening"]},
+        {"email": "a@example.org", "frequency": "hourly"},
+        {"email": "a@example.org", "timezone": "Mars/Base"},
+        {"email": "a@example.org", "name": "x" * 201},
+        {"email": "a@example.org\r\nBcc: b@example.org"},
+    ],
+)
+async def test_what_does_not_fit_is_told_and_the_form_comes_back_filled(house: House, wrong: dict[str, Any]) -> None:
+    status, text = await sign_up(house, {**FORM, **wrong})
+    assert (status, "That does not fit: " in text, 'value="Ann"' in text or "name" in wrong) == (422, True, True)
+    assert "Traceback" not in text
+
+
+async def test_a_program_may_send_multipart(house: House) -> None:
+    async with open_client(house) as client:
+        answer = await client.post("/subscribe", files={"email": (None, "new@example.org"), "topics": (None, "sport")})
+    assert (answer.status_code, read_state(house, "new@example.org")) == (200, "pending")
+
+
+async def test_who_left_may_come_back_by_confirming(house: House) -> None:
+    remove_subscriber(house.service.database, "reader@example.org", now=house.now, channel="link")
+    await sign_up(house, {"email": "reader@example.org", "topics": ["sport"]})
+    assert read_state(house, "reader@example.org") == "unsubscribed"
+    link = await fetch_link(house)
+    async with open_client(house) as client:
+        assert (await client.post(link)).status_code == 200
+    assert read_state(house, "reader@example.org") == "active"
+    with house.service.database.read() as conn:
+        assert subscribers.find_subscriber(conn, "reader@example.org").topics == "sport"
+
+
+async def test_who_was_erased_may_come_back_too(house: House) -> None:
+    forget_subscriber(house.service.database, "reader@example.org", now=house.now)
+    await sign_up(house, {"email": "reader@example.org"})
+    link = await fetch_link(house)
+    async with open_client(house) as client:
+        assert (await client.post(link)).status_code == 200
+    person = house.service.find_person("reader@example.org")
+    assert (person.state, person.topics, person.at) == ("active", "*", None)
+
+
+async def test_a_link_is_valid_for_seven_days_and_then_the_person_is_forgotten(house: House) -> None:
+    await sign_up(house, FORM)
+    link = await fetch_link(house)
+    house.now += CONFIRM_WITHIN - timedelta(seconds=1)
+    postman = Postman(house.open())
+    assert postman.tidy() == 0
+    async with open_client(house) as client:
+        assert (await client.get(link)).status_code == 200
+        house.now += timedelta(seconds=2)
+        assert (await client.get(link)).status_code == 404
+        assert (await client.post(link)).status_code == 404
+    assert postman.tidy() == 1
+    assert read_state(house, "new@example.org") == "unknown"
+    assert read_state(house, "reader@example.org") == "active"
+
+
+@pytest.mark.parametrize("token", ["", "a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "%00", "é", "a" * 200])
+async def test_a_forged_link_is_not_found_and_says_nothing(house: House, token: str) -> None:
+    async with open_client(house) as client:
+        for path in ("confirm", "preferences", "unsubscribe", "view"):
+            answer = await client.get(f"/{path}/{token}")
+            assert answer.status_code == 404
+            assert "example.org" not in answer.text
+
+
+async def test_a_mail_that_is_deferred_goes_again_and_all_attempts_are_in_the_log(house: House) -> None:
+    await sign_up(house, FORM)
+    answers = {"RCPT": {"new@example.org": ["450 4.2.0 greylisted"]}}
+    await anyio.to_thread.run_sync(carry, house, SmtpServer(replies=answers))
+    await anyio.to_thread.run_sync(carry, house, quiet := SmtpServer())
+    assert quiet.mails == []
+    house.now += timedelta(minutes=6)
+    await anyio.to_thread.run_sync(carry, house, server := SmtpServer())
+    assert len(server.mails) == 1
+    lines = list(describe_attempts(house.service.database, issue_id=None, subscriber_id=None, state=None, since=None))
+    assert [(line["issue"], line["email"], line["outcome"], line["code"]) for line in lines] == [
+        (None, "new@example.org", "deferred", 450),
+        (None, "new@example.org", "accepted", 250),
+    ]
+
+
+@pytest.mark.parametrize("replies", [{"RCPT": "550 5.1.1 no such user"}, {"BODY": DROP}])
+async def test_a_mail_that_fails_is_written_down(house: House, replies: dict[str, str]) -> None:
+    await sign_up(house, FORM)
+    await anyio.to_thread.run_sync(carry, house, SmtpServer(replies=replies))
+    with house.service.database.read() as conn:
+        (attempt,) = notices.list_attempts(conn)
+        row = conn.execute(notice_rows.select()).one()
+    assert (attempt.outcome, row.due_at is None) in (("rejected", True), ("uncertain", False))
+
+
+async def test_without_a_relay_it_waits(house: House) -> None:
+    await sign_up(house, FORM)
+    await Postman(house.open(SMTP__HOST="127.0.0.1", SMTP__PORT="1", SMTP__TLS="none")).run()
+    assert (await fetch_link(house)).startswith("/confirm/")
+
+
+async def test_the_home_page_offers_topics_and_speaks_the_browsers_language(house: House) -> None:
+    async with open_client(house) as client:
+        page = await client.get("/", headers={"Accept-Language": "ar;q=0.9, xx, en;q=0.1"})
+        assert '<html lang="ar" dir="rtl">' in page.text
+        assert 'value="sport"' in page.text
+        assert "noindex" not in page.text
+        assert not re.search(r"(src|href|action)=\"https?://(?!127\.0\.0\.1:8000)", page.text)
+        english = await client.get("/", headers={"Accept-Language": "xx;q=nonsense"})
+        assert '<html lang="en" dir="ltr">' in english.text
