@@ -92,3 +92,10 @@ def count_failures(conn: Connection, issue_id: int, *, most: int, outcome: str |
     )
     query = select(replies, failed).join(failed, failed.c.reply_id == replies.c.id).order_by(failed.c.n.desc())
     return conn.execute(query).all()
+
+
+def read_example(conn: Connection, issue_id: int, reply_id: int) -> str:
+    """The latest reply of a kind that an issue's attempts got, as it was said."""
+    of_kind = (attempts.c.issue_id == issue_id, attempts.c.outcome != "accepted", attempts.c.reply_id == reply_id)
+    query = select(attempts.c.response).where(*of_kind).order_by(attempts.c.at.desc()).limit(1)
+    return str(conn.execute(query).scalar_one())

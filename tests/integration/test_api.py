@@ -164,7 +164,7 @@ def test_no_request_gets_an_answer_that_is_not_described(schema: Any, mode: Gene
     tried = 0
     for found in schema.get_all_operations():
 
-        @settings(max_examples=15, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=8, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
         @given(case=found.ok().as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             case.call_and_validate(headers=HEADERS, checks=CHECKS.get_all())

@@ -256,12 +256,12 @@ def test_a_database_that_may_only_be_read_is_read_and_never_half_written(file: P
 
 def test_a_full_disk_is_an_error_of_one_sentence_and_undoes_the_transaction(database: Database, file: Path) -> None:
     sign_up(database, "first@example.org")
-    many = [f"reader{number}@example.org" for number in range(500)]
+    many = [f"reader{number}@example.org" for number in range(3_000)]
     with full_disk(file.stat().st_size + 20_000), pytest.raises(StoreError, match=rf"database {file}: .*(disk|full)"):
         sign_up(database, *many)
     assert ids(database) == [1]
     sign_up(database, *many)
-    assert len(ids(database)) == 501
+    assert len(ids(database)) == 3_001
 
 
 def test_a_new_database_on_a_full_disk_is_made_when_there_is_room_again(file: Path) -> None:

@@ -1,6 +1,7 @@
 """The catalogues: nothing that a page or a mail says lacks a translation, and every one can be filled."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ LANGUAGES = ("ar", "de", "es", "fr", "ur")
 KEYWORDS = {"_": None, "say": None, "ngettext": (1, 2), "say_many": (1, 2)}
 
 
+@cache
 def list_messages() -> set[str | tuple[str, ...]]:
     """Everything that is said, by Babel's own reading of the sources and the templates."""
     jinja = [("**.html", "jinja2.ext:babel_extract"), ("**.txt", "jinja2.ext:babel_extract")]

@@ -98,6 +98,7 @@ class ErrorGroup(Model):
     code: int | None = Field(examples=[550])
     enhanced_code: str | None = Field(examples=["5.1.1"])
     wording: str = Field(examples=["…: no such user"])
+    example: str = Field(examples=["5.1.1 <ann@example.org>: no such user"])
     attempts: Count
     first_at: datetime
     last_at: datetime

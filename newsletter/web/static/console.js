@@ -38,6 +38,7 @@ function tick() {
     part.textContent = `in ${writeSpan(Math.max(0, Math.round((at - Date.now()) / 1000)))}`;
     part.title = at.toLocaleString();
   }
+  for (const part of document.querySelectorAll("[data-here]")) part.textContent = `, here ${new Date(part.dataset.here).toLocaleString()}`;
   for (const part of document.querySelectorAll("time[datetime]")) part.title ||= new Date(part.dateTime).toLocaleString();
 }
 
