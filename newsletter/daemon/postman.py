@@ -7,7 +7,7 @@ import hashlib
 import logging
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
@@ -25,6 +25,8 @@ from newsletter.web.pages import PageTemplates
 from newsletter.web.reading import ReaderPages
 
 MOST_AT_ONCE = 50
+PATIENCE = timedelta(seconds=30)
+"""How long no relay is asked again after none could be reached."""
 AGAIN_AFTER = timedelta(minutes=5)
 """When an attempt that we did not live to see the end of is made again."""
 
@@ -37,6 +39,7 @@ class Postman:
 
     service: Service
     readers: ReaderPages = field(init=False)
+    _wait_until: datetime | None = None
 
     def __post_init__(self) -> None:
         self.readers = ReaderPages(Desk(self.service), PageTemplates(self.service.settings.templates))
@@ -44,10 +47,14 @@ class Postman:
     async def run(self) -> None:
         """Send what is due; a relay that cannot be reached leaves it due."""
         now = self.service.now()
+        if self._wait_until is not None and now < self._wait_until:
+            return
+        self._wait_until = None
         with self.service.database.read() as conn:
             due = notices.list_due(conn, now, MOST_AT_ONCE)
         for notice in due:
             if not await self._send(notice):
+                self._wait_until = now + PATIENCE
                 return
 
     def tidy(self) -> int:

@@ -235,9 +235,15 @@ async def test_a_mail_that_fails_is_written_down(house: House, replies: dict[str
     assert (attempt.outcome, row.due_at is None) in (("rejected", True), ("uncertain", False))
 
 
-async def test_without_a_relay_it_waits(house: House) -> None:
+async def test_without_a_relay_it_waits(house: House, caplog: pytest.LogCaptureFixture) -> None:
     await sign_up(house, FORM)
-    await Postman(house.open(SMTP__HOST="127.0.0.1", SMTP__PORT="1", SMTP__TLS="none")).run()
+    postman = Postman(house.open(SMTP__HOST="127.0.0.1", SMTP__PORT="1", SMTP__TLS="none"))
+    for _ in range(3):
+        await postman.run()
+    assert [record.message for record in caplog.records] == ["a mail to a person could not be sent"]
+    house.now += timedelta(seconds=31)
+    await postman.run()
+    assert len(caplog.records) == 2
     assert (await fetch_link(house)).startswith("/confirm/")
 
 
