@@ -21,6 +21,9 @@ from newsletter.subscribe.signup import CONFIRM_WITHIN
 from newsletter.web.reading import ReaderPages
 from newsletter.web.speech import Speech
 
+ENCODING = "quoted-printable"
+"""Not the 8bit that the standard library would choose: not every server takes it (RFC 6152)."""
+
 
 def write_notice(readers: ReaderPages, notice: Row[Any], message_id: str, now: datetime) -> Composed:
     """The mail, ready for the wire; ConfigError where no FROM or SECRET_KEY is set."""
@@ -42,8 +45,8 @@ def write_notice(readers: ReaderPages, notice: Row[Any], message_id: str, now: d
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = message_id
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 5
-    mail.set_content(_unescape(readers.pages.write("notice.txt", context)))
-    mail.add_alternative(readers.pages.write("notice.html", context), subtype="html")
+    mail.set_content(_unescape(readers.pages.write("notice.txt", context)), cte=ENCODING)
+    mail.add_alternative(readers.pages.write("notice.html", context), subtype="html", cte=ENCODING)
     head, _, body = mail.as_bytes().partition(b"\r\n\r\n")
     return Composed(head=head + b"\r\n", body=_stuff_dots(body))
 

@@ -89,6 +89,20 @@ async def test_a_reader_is_who_confirms(house: House) -> None:
     assert "192.0.2.7" in consent["source"]
 
 
+@pytest.mark.parametrize("language", ["en", "ar", "de"])
+async def test_the_mail_is_seven_bit_in_short_lines_whatever_it_speaks(house: House, language: str) -> None:
+    await sign_up(house, FORM, **{"Accept-Language": language})
+    await anyio.to_thread.run_sync(carry, house, server := SmtpServer())
+    (mail,) = server.mails
+    assert mail.data.isascii()
+    assert max(len(line) for line in mail.data.split(b"\r\n")) <= 78
+    text, html = read_parts(mail)
+    assert f'lang="{language}"' in html
+    for part in (text, html):
+        assert re.search(r"http://127\.0\.0\.1:8000/confirm/[a-z2-7]+", part)
+        assert "&amp;" not in text
+
+
 async def test_scanners_confirm_nothing(house: House) -> None:
     await sign_up(house, FORM)
     link = await fetch_link(house)
