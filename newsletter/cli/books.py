@@ -137,10 +137,15 @@ def mail(
 ) -> None:
     """The exact bytes of a delivery, again."""
     from newsletter.compose import reproduce_mail
+    from newsletter.core.errors import QueryError, StoreError
+    from newsletter.core.model import NOTICE, parse_delivery
 
-    issue, _, subscriber = delivery.partition("-")
-    if not (issue.isdecimal() and subscriber.isdecimal()):
-        raise typer.BadParameter(f"{delivery!r} is not a delivery such as 12-345")
+    if delivery.startswith(NOTICE):
+        raise StoreError(f"{delivery} is a mail of the service's own: it stands in no issue, and is not kept")
+    try:
+        key = parse_delivery(delivery)
+    except QueryError as error:
+        raise typer.BadParameter(str(error)) from None
     with open_from(ctx) as service:
-        made = reproduce_mail(service.database, service.signer, (int(issue), int(subscriber)))
+        made = reproduce_mail(service.database, service.signer, key)
     write_bytes(made)

@@ -13,6 +13,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
 
+from newsletter.core.errors import QueryError
+
 
 class DeliveryState(StrEnum):
     """Where a delivery stands; `excluded` and `accepted` stay, see the state table in docs/design.md."""
@@ -67,6 +69,12 @@ Key = tuple[int, int]
 """(issue, subscriber): what a delivery is named by."""
 
 
+NOTICE = "notice-"
+"""How the log names a mail of the service's own (a confirmation), before its number."""
+
+MOST_KEY = 2**62
+"""No number in a delivery's name is larger: a database could not hold it."""
+
 EVERY_STORY = "*"
 """In a topic set: all stories, also those that no topic took."""
 
@@ -74,6 +82,15 @@ EVERY_STORY = "*"
 def name_delivery(key: Key) -> str:
     """A delivery's id as people and logs write it: `ISSUE-SUBSCRIBER`."""
     return f"{key[0]}-{key[1]}"
+
+
+def parse_delivery(name: str) -> Key:
+    """The key in a delivery's name `ISSUE-SUBSCRIBER`; QueryError where it is none."""
+    issue, _, subscriber = name.partition("-")
+    numbers = [int(part) for part in (issue, subscriber) if part.isascii() and part.isdecimal() and len(part) < 19]
+    if len(numbers) != 2 or max(numbers) > MOST_KEY:
+        raise QueryError(f"{name[:60]!r} is no delivery: one is named ISSUE-SUBSCRIBER")
+    return numbers[0], numbers[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
-from newsletter.core.model import EVERY_STORY, Catalogue, DeliveryState, IssueState, name_delivery
+from newsletter.core.model import EVERY_STORY, NOTICE, Catalogue, DeliveryState, IssueState, name_delivery
 from newsletter.store import issues, ledger, notices, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit
@@ -56,7 +56,7 @@ def describe_attempts(
 def _describe_notice(row: Row[Any]) -> dict[str, Any]:
     """An attempt to send a mail of the service's own: it stands in no issue."""
     return {
-        "delivery": f"notice-{row.notice_id}",
+        "delivery": f"{NOTICE}{row.notice_id}",
         "issue": None,
         "email": row.email,
         "edition": None,
@@ -116,16 +116,8 @@ def describe_subscribers(conn: Connection, people: Sequence[Row[Any]]) -> Iterat
     titles = {issue.id: issue.title for issue in issues.list_issues(conn)} if deliveries else {}
     for person in people:
         yield {
-            "email": person.email,
-            "name": person.name,
-            "state": person.state,
-            "topics": split_topics(person.topics),
-            "frequency": person.frequency,
-            "timezone": person.timezone,
-            "language": person.language,
-            "paused_until": person.paused_until,
+            **describe_briefly(person),
             "consent": [_describe_consent(consent) for consent in consents[person.id]],
-            "suppression": {"reason": person.reason, "at": person.at, "source": person.source} if person.at else None,
             "deliveries": [
                 {
                     "delivery": name_delivery((delivery.issue_id, delivery.subscriber_id)),
@@ -138,6 +130,21 @@ def describe_subscribers(conn: Connection, people: Sequence[Row[Any]]) -> Iterat
                 for delivery in deliveries[person.id]
             ],
         }
+
+
+def describe_briefly(person: Row[Any]) -> dict[str, Any]:
+    """A person without what became of them: who they are, what they chose, why they get no mail."""
+    return {
+        "email": person.email,
+        "name": person.name,
+        "state": person.state,
+        "topics": split_topics(person.topics),
+        "frequency": person.frequency,
+        "timezone": person.timezone,
+        "language": person.language,
+        "paused_until": person.paused_until,
+        "suppression": {"reason": person.reason, "at": person.at, "source": person.source} if person.at else None,
+    }
 
 
 def _group(rows: Sequence[Row[Any]]) -> dict[int, list[Row[Any]]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from newsletter.core.errors import QueryError, StoreError
-from newsletter.core.model import DeliveryState, Key, name_delivery
+from newsletter.core.errors import StoreError
+from newsletter.core.model import DeliveryState, Key, name_delivery, parse_delivery
 from newsletter.core.search import Search
 from newsletter.report import describe_attempts
 from newsletter.store import issues
@@ -21,20 +21,10 @@ from newsletter.store.search import read_delivery, read_last_attempts, search_de
 PAGE_SECONDS = 0.1
 """So long a page may look for deliveries before it shows what it has found."""
 EXPORT_PAGE = 1_000
-MOST_KEY = 2**62
 COLUMNS = (
     *("delivery", "issue", "email", "state", "reason", "attempts", "due_at"),
     *("last_at", "last_outcome", "last_code", "last_enhanced_code", "last_response"),
 )
-
-
-def parse_delivery(name: str) -> Key:
-    """The key in a delivery's name `ISSUE-SUBSCRIBER`; QueryError where it is none."""
-    issue, _, subscriber = name.partition("-")
-    numbers = [int(part) for part in (issue, subscriber) if part.isascii() and part.isdecimal() and len(part) < 19]
-    if len(numbers) != 2 or max(numbers) > MOST_KEY:
-        raise QueryError(f"{name[:60]!r} is no delivery: one is named ISSUE-SUBSCRIBER")
-    return numbers[0], numbers[1]
 
 
 def find_deliveries(

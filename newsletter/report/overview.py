@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from newsletter.core.cron import describe_cron, next_occurrence
 from newsletter.core.model import IssueState
 from newsletter.core.runs import Timetable, tell_clock_change
 from newsletter.core.throttle import Limit
-from newsletter.report import split_topics
+from newsletter.report import describe_briefly
 from newsletter.report.progress import describe_issues, describe_progress
 from newsletter.report.status import describe_domains, describe_relays
 from newsletter.store import issues, search, subscribers, tallies, upkeep
@@ -91,24 +91,8 @@ def find_people(conn: Connection, words: str, *, after: int, most: int) -> dict[
     """
     rows = search.list_people(conn, words.strip().casefold(), after=after, most=most + 1)
     return {
-        "subscribers": [describe_briefly(row) for row in rows[:most]],
+        "subscribers": [{"subscriber": row.id, **describe_briefly(row)} for row in rows[:most]],
         "next": rows[most - 1].id if len(rows) > most else None,
-    }
-
-
-def describe_briefly(person: Row[Any]) -> dict[str, Any]:
-    """A person in a list."""
-    return {
-        "subscriber": person.id,
-        "email": person.email,
-        "name": person.name,
-        "state": person.state,
-        "topics": split_topics(person.topics),
-        "frequency": person.frequency,
-        "timezone": person.timezone,
-        "language": person.language,
-        "paused_until": person.paused_until,
-        "suppression": {"reason": person.reason, "at": person.at, "source": person.source} if person.at else None,
     }
 
 

@@ -12,9 +12,10 @@ from test_deliver import NOW, SIGNER, deliver
 from test_publish import make_brief, make_publisher, make_story, sign_up
 
 from newsletter.core.errors import QueryError, StoreError
+from newsletter.core.model import parse_delivery
 from newsletter.core.search import Search, parse_search
 from newsletter.publish import Publisher
-from newsletter.report.deliveries import describe_delivery, export_deliveries, find_deliveries, parse_delivery
+from newsletter.report.deliveries import describe_delivery, export_deliveries, find_deliveries
 from newsletter.store import search
 from newsletter.subscribe import forget_subscriber
 

@@ -16,11 +16,11 @@ from pydantic import BeforeValidator
 
 from newsletter.compose import reproduce_mail
 from newsletter.core.errors import StoreError
-from newsletter.core.model import DeliveryState, Exclusion
+from newsletter.core.model import DeliveryState, Exclusion, parse_delivery
 from newsletter.core.search import CODE, Search
 from newsletter.publish import audit as audit_issue
 from newsletter.report import describe_subscriber, explain_delivery
-from newsletter.report.deliveries import describe_delivery, find_deliveries, parse_delivery
+from newsletter.report.deliveries import describe_delivery, find_deliveries
 from newsletter.report.overview import describe_bounces, describe_overview, describe_schedule, find_people
 from newsletter.report.progress import describe_issues, describe_progress
 from newsletter.report.topics import describe_topics
@@ -38,9 +38,15 @@ DeliveryId = Annotated[
     str, Path(pattern=r"^[1-9][0-9]{0,17}-[1-9][0-9]{0,17}$", description="ISSUE-SUBSCRIBER.", examples=["12-345"])
 ]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many a page holds at most.")]
-OPTIONAL_REPLY = Annotated[
-    int | None, Query(ge=1, le=MOST_NUMBER, description="Only those of this error group (its `id`).")
+Address = Annotated[
+    str,
+    Query(
+        max_length=320,
+        description="An address, a domain (`@example.org`), or what an address begins with.",
+        examples=["@example.org"],
+    ),
 ]
+Reply = Annotated[int | None, Query(ge=1, le=MOST_NUMBER, description="Only those of this error group (its `id`).")]
 
 
 def _demand_date_time(value: object) -> object:
@@ -155,7 +161,7 @@ def _add_issues(api: FastAPI, desk: Desk) -> None:
         def act(number: Number) -> Any:
             return act_on_issue(desk.service, number, action)
 
-        def act_on_group(number: Number, reply: OPTIONAL_REPLY = None) -> Any:
+        def act_on_group(number: Number, reply: Reply = None) -> Any:
             return act_on_issue(desk.service, number, action, reply=reply)
 
         api.post(
@@ -178,14 +184,7 @@ def _add_issues(api: FastAPI, desk: Desk) -> None:
 def _add_deliveries(api: FastAPI, desk: Desk) -> None:
     @api.get("/deliveries", response_model=models.Deliveries, tags=["deliveries"])
     def search_deliveries(
-        to: Annotated[
-            str,
-            Query(
-                max_length=320,
-                description="An address, a domain (`@example.org`), or what an address begins with.",
-                examples=["@example.org"],
-            ),
-        ] = "",
+        to: Address = "",
         state: models.State | None = None,
         reason: Annotated[Exclusion | None, Query(description="Why it is excluded.")] = None,
         code: Annotated[
@@ -250,14 +249,7 @@ def _add_deliveries(api: FastAPI, desk: Desk) -> None:
 def _add_people(api: FastAPI, desk: Desk) -> None:
     @api.get("/subscribers", response_model=models.Subscribers, tags=["subscribers"])
     def list_subscribers(
-        q: Annotated[
-            str,
-            Query(
-                max_length=320,
-                description="An address, a domain (`@example.org`), or what an address begins with.",
-                examples=["@example.org"],
-            ),
-        ] = "",
+        q: Address = "",
         limit: Limit = 50,
         after: Annotated[int, Query(ge=0, le=MOST_NUMBER, description="A page's `next`.")] = 0,
     ) -> Any:

@@ -57,17 +57,10 @@ class Schedule(Model):
     runs: list[Run]
 
 
-class IssueBrief(Model):
-    """An issue with its counts. `selected` is the sum of all counts and of `excluded` where it `closes`."""
+class Counts(Model):
+    """Where the deliveries of an issue stand; `excluded` by reason."""
 
     issue: IssueNumber
-    title: str
-    date: date
-    language: str
-    state: Literal["preparing", "running", "paused", "cancelled", "finished"]
-    reason: str | None = Field(description="Why it is paused or cancelled.")
-    due_at: datetime
-    published_at: datetime | None
     selected: Count
     accepted: Count
     rejected: Count
@@ -76,6 +69,18 @@ class IssueBrief(Model):
     sending: Count
     uncertain: Count
     excluded: dict[str, int] = Field(examples=[{"frequency": 12, "suppressed": 1}])
+
+
+class IssueBrief(Counts):
+    """An issue with its counts. `selected` is the sum of all counts and of `excluded` where it `closes`."""
+
+    title: str
+    date: date
+    language: str
+    state: Literal["preparing", "running", "paused", "cancelled", "finished"]
+    reason: str | None = Field(description="Why it is paused or cancelled.")
+    due_at: datetime
+    published_at: datetime | None
     owed: Count = Field(description="Queued, deferred and sending.")
     closes: bool = Field(description="Whether the counts sum up to those selected.")
     actions: list[str] = Field(description="What may be done with it now.", examples=[["pause", "cancel"]])
@@ -120,18 +125,9 @@ class Issues(Model):
     next: int | None = Field(description="Give it as `before` for the next page; null at the end.")
 
 
-class Audit(Model):
+class Audit(Counts):
     """The books of an issue, counted row by row."""
 
-    issue: IssueNumber
-    selected: Count
-    accepted: Count
-    rejected: Count
-    queued: Count
-    deferred: Count
-    sending: Count
-    uncertain: Count
-    excluded: dict[str, int]
     balanced: bool
 
 
@@ -194,10 +190,9 @@ class Suppression(Model):
     source: str
 
 
-class Subscriber(Model):
-    """A person in a list."""
+class Person(Model):
+    """Who somebody is, what they chose, and why they get no mail."""
 
-    subscriber: int
     email: str
     name: str
     state: Literal["pending", "active", "unsubscribed"]
@@ -207,6 +202,12 @@ class Subscriber(Model):
     language: str | None
     paused_until: datetime | None
     suppression: Suppression | None
+
+
+class Subscriber(Person):
+    """A person in a list."""
+
+    subscriber: int
 
 
 class Subscribers(Model):
@@ -247,19 +248,10 @@ class ShortDelivery(Model):
     attempts: Count
 
 
-class SubscriberInFull(Model):
+class SubscriberInFull(Person):
     """Everything held on a person."""
 
-    email: str
-    name: str
-    state: Literal["pending", "active", "unsubscribed"]
-    topics: list[str]
-    frequency: str
-    timezone: str | None
-    language: str | None
-    paused_until: datetime | None
     consent: list[Consent]
-    suppression: Suppression | None
     deliveries: list[ShortDelivery]
     signed_up_at: datetime
     earlier: list[Earlier]
@@ -275,29 +267,22 @@ class Alarm(Model):
 
 
 class Health(Model):
-    """How a relay does."""
+    """How a relay or a recipients' domain does."""
 
     name: str = Field(examples=["smtp.example.org:587"])
+    connections: int
+    rate: float
+    state: Literal["healthy", "recovering", "shut"]
+    step: int
+    until_at: datetime | None
+    reason: str | None
+
+
+class RelayHealth(Health):
+    """How a relay does, and its share."""
+
     weight: int
-    connections: int
-    rate: float
     mails_per_connection: int
-    state: Literal["healthy", "recovering", "shut"]
-    step: int
-    until_at: datetime | None
-    reason: str | None
-
-
-class DomainHealth(Model):
-    """How a recipients' domain does."""
-
-    name: str = Field(examples=["example.org"])
-    connections: int
-    rate: float
-    state: Literal["healthy", "recovering", "shut"]
-    step: int
-    until_at: datetime | None
-    reason: str | None
 
 
 class Status(Model):
@@ -310,8 +295,8 @@ class Status(Model):
     current: Issue | None = Field(description="The issue that goes out now.")
     schedule: Schedule
     alarms: list[Alarm]
-    relays: list[Health]
-    domains: list[DomainHealth] = Field(description="Those that are in trouble.")
+    relays: list[RelayHealth]
+    domains: list[Health] = Field(description="Those that are in trouble.")
     people: dict[str, int] = Field(examples=[{"active": 1200, "unsubscribed": 7}])
     issues: list[IssueBrief] = Field(description="The last 30, newest first.")
 

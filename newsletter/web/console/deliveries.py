@@ -9,9 +9,10 @@ from fastapi.responses import Response, StreamingResponse
 
 from newsletter.compose import reproduce_mail
 from newsletter.core.errors import QueryError, StoreError
+from newsletter.core.model import parse_delivery
 from newsletter.core.search import STATES, parse_search
 from newsletter.report import explain_delivery
-from newsletter.report.deliveries import describe_delivery, export_deliveries, find_deliveries, parse_delivery
+from newsletter.report.deliveries import describe_delivery, export_deliveries, find_deliveries
 from newsletter.report.progress import describe_issues
 from newsletter.store import issues, subscribers
 from newsletter.web.access import Operator
