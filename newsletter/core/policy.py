@@ -47,6 +47,18 @@ MAILS_A_CONNECTION_OF: Mapping[str, int] = {
     "yahoodns.net": 20,
 }
 
+CONFIRM_WITHIN = timedelta(days=7)
+"""How long a link that confirms is valid; who has not confirmed by then is forgotten."""
+
+NOTICES_A_DAY = 3
+"""So many mails of the service's own an address gets in a day, whoever asks for them."""
+
+LONGEST_PAUSE = timedelta(days=366)
+"""So long a reader may pause."""
+
+FORGOTTEN = "forgotten"
+"""The reason of suppression that erasure leaves."""
+
 LOGIN_CODES = frozenset({530, 534, 535, 538})
 """The relay wants a login or encryption (RFC 4954 6): every mail would get the same reply."""
 
@@ -250,6 +262,11 @@ def must_suppress(cause: Cause, *, issues: int, span: timedelta) -> bool:
     """Whether an address that was rejected for `cause` in so many issues, over `span`, gets no more mail."""
     patience = SUPPRESS_AFTER.get(cause)
     return patience is not None and issues >= patience.issues and span >= patience.span
+
+
+def may_sign_up(suppression: str | None) -> bool:
+    """Whether an address suppressed for this reason may confirm a sign-up: its owner's erasure alone is lifted."""
+    return suppression in (None, FORGOTTEN)
 
 
 def mails_per_connection(host: str) -> int:

@@ -15,9 +15,9 @@ from sqlalchemy import Row
 from newsletter.bootstrap import Service
 from newsletter.core.errors import TransportError
 from newsletter.core.model import Outcome
+from newsletter.core.policy import CONFIRM_WITHIN
 from newsletter.daemon.threads import in_thread
 from newsletter.store import notices, outbox
-from newsletter.subscribe.signup import CONFIRM_WITHIN
 from newsletter.transport.smtp import Attempted, Envelope, Relay, open_connection
 from newsletter.web.desk import Desk
 from newsletter.web.notice import write_notice

@@ -11,6 +11,7 @@ from newsletter.core.policy import lane_of
 from newsletter.core.preferences import PersonRow
 from newsletter.core.schedule import Frequency
 from newsletter.store.schema import consents, subscribers, suppressions
+from newsletter.store.subscribers import intern_topic_sets, last_issue, update_subscribers
 
 
 def write_person(
@@ -67,6 +68,25 @@ def begin_window(
         return {}
     last_mail = max(last_due, before.signed_up_at) if last_due else None
     return {"covered_issue_id": last_issue, "last_mail_at": last_mail}
+
+
+def take_choice(conn: Connection, person: Row[Any], row: PersonRow, now: datetime) -> bool:
+    """Let a person have what they chose, and be a reader; who was none begins anew. Whether anything changed.
+
+    What they had is kept for their earlier mails.
+    """
+    topics = ";".join(row.topics)
+    topic_set = intern_topic_sets(conn, {topics})[topics]
+    newest, newest_due = last_issue(conn)
+    changes = find_changes(row, person, topic_set)
+    if person.state == SubscriberState.ACTIVE:
+        changes |= begin_window(changes, person, newest, newest_due)
+    else:
+        changes |= {"state": SubscriberState.ACTIVE, "signed_up_at": now, "covered_issue_id": newest}
+        changes |= {"last_mail_at": None, "has_gap": False, "paused_until": None}
+    if changes:
+        update_subscribers(conn, [(person, changes)], now)
+    return "topic_set_id" in changes or "state" in changes
 
 
 def find_suppression(conn: Connection, address_hash: bytes) -> str | None:

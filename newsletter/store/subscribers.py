@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Text, bindparam, cast, delete, func, sel
 from newsletter.core.errors import StoreError
 from newsletter.core.model import SubscriberState
 from newsletter.core.plan import Reader
+from newsletter.core.policy import FORGOTTEN
 from newsletter.store.issues import insert_ignoring
 from newsletter.store.schema import (
     attempts,
@@ -276,7 +277,7 @@ def insert_suppressions(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> 
 def keep_only_hash(conn: Connection, address_hash: bytes, *, now: datetime) -> None:
     """Suppress an address of which nothing may be known any more, not even why it was suppressed before."""
     lift_suppression(conn, address_hash)
-    suppress(conn, address_hash, None, reason="forgotten", source="operator", now=now)
+    suppress(conn, address_hash, None, reason=FORGOTTEN, source="operator", now=now)
 
 
 def lift_suppression(conn: Connection, address_hash: bytes) -> bool:

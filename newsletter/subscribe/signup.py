@@ -11,18 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.core.model import SubscriberState
-from newsletter.core.policy import lane_of
+from newsletter.core.policy import FORGOTTEN, NOTICES_A_DAY, lane_of, may_sign_up
 from newsletter.core.preferences import PersonRow, parse_row
 from newsletter.core.tokens import hash_address
 from newsletter.store import joining, notices, subscribers
 from newsletter.store.database import Database
 from newsletter.store.notices import NoticeKind
-
-CONFIRM_WITHIN = timedelta(days=7)
-NOTICES_A_DAY = 3
-"""So many mails of ours an address gets in a day, whoever asks for them."""
-COMES_BACK = "forgotten"
-"""The one reason of suppression that its owner may lift, by confirming: they were erased because they asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +35,7 @@ def sign_up(database: Database, row: PersonRow, agreement: Agreement, *, now: da
     """
     address_hash = hash_address(database.ledger_key, row.email_key)
     with database.write() as conn:
-        if joining.find_suppression(conn, address_hash) not in (None, COMES_BACK):
+        if not may_sign_up(joining.find_suppression(conn, address_hash)):
             return
         person = subscribers.find_subscribers(conn, [row.email_key]).get(row.email_key)
         if person is None:
@@ -73,13 +67,14 @@ def confirm(
         if notice is None or person is None or notice.subscriber_id != subscriber_id:
             return None
         kind = NoticeKind(notice.kind)
-        if notice.confirmed_at is None:
-            if kind is NoticeKind.ADDRESS:
-                if not _change_address(conn, database.ledger_key, person, notice.email, now):
-                    return None
-            else:
-                _begin(conn, person, notice, topics, languages, now)
-            notices.confirm_notice(conn, notice_id, now)
+        if notice.confirmed_at is not None:
+            # Pressed twice it says the same; of somebody who has left since it must not say that they are subscribed.
+            return kind if person.state == SubscriberState.ACTIVE else None
+        if kind is NoticeKind.ADDRESS and not _change_address(conn, database.ledger_key, person, notice.email, now):
+            return None
+        if kind is NoticeKind.CONFIRM:
+            _begin(conn, person, notice, topics, languages, now)
+        notices.confirm_notice(conn, notice_id, now)
         return kind
 
 
@@ -134,15 +129,9 @@ def _begin(
     chosen = json.loads(notice.choice)
     chosen["topics"] = [topic for topic in chosen.get("topics", ()) if topic in topics or topic == "*"]
     row = parse_row({**chosen, "email": person.email}, topics={*topics, "*"}, languages=languages)
-    topic_set = subscribers.intern_topic_sets(conn, {";".join(row.topics)})[";".join(row.topics)]
-    changes = joining.find_changes(row, person, topic_set)
-    if person.state != SubscriberState.ACTIVE:
-        last_issue, _ = subscribers.last_issue(conn)
-        changes |= {"state": SubscriberState.ACTIVE, "signed_up_at": now, "covered_issue_id": last_issue}
-        changes |= {"last_mail_at": None, "has_gap": False, "paused_until": None}
-    subscribers.update_subscribers(conn, [(person, changes)] if changes else [], now)
+    joining.take_choice(conn, person, row, now)
     joining.confirm_consents(conn, person.id, now)
-    if joining.find_suppression(conn, person.address_hash) == COMES_BACK:
+    if joining.find_suppression(conn, person.address_hash) == FORGOTTEN:
         subscribers.lift_suppression(conn, person.address_hash)
 
 

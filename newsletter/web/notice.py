@@ -15,9 +15,9 @@ from sqlalchemy import Row
 
 from newsletter.core.address import parse_address
 from newsletter.core.mails.message import Composed
+from newsletter.core.policy import CONFIRM_WITHIN
 from newsletter.core.tokens import Purpose
 from newsletter.store.notices import NoticeKind
-from newsletter.subscribe.signup import CONFIRM_WITHIN
 from newsletter.web.reading import ReaderPages
 from newsletter.web.speech import Speech
 

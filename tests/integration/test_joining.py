@@ -14,12 +14,13 @@ from smtp_server import DROP, SmtpServer
 from web_house import open_client
 from workshop import parse_mail, read_parts
 
+from newsletter.core.policy import CONFIRM_WITHIN, NOTICES_A_DAY
+from newsletter.core.tokens import Purpose
 from newsletter.daemon.postman import Postman
 from newsletter.report import describe_attempts, describe_subscriber
 from newsletter.store import notices, subscribers
 from newsletter.store.schema import notices as notice_rows
 from newsletter.subscribe import forget_subscriber, remove_subscriber, suppress_address
-from newsletter.subscribe.signup import CONFIRM_WITHIN, NOTICES_A_DAY
 
 pytestmark = pytest.mark.anyio
 FORM = {"email": "new@example.org", "topics": ["sport"], "frequency": "daily", "name": "Ann", "language": "de"}
@@ -270,3 +271,51 @@ async def test_the_home_page_offers_topics_and_speaks_the_browsers_language(hous
         assert not re.search(r"(src|href|action)=\"https?://(?!127\.0\.0\.1:8000)", page.text)
         english = await client.get("/", headers={"Accept-Language": "xx;q=nonsense"})
         assert '<html lang="en" dir="ltr">' in english.text
+
+
+async def test_a_link_that_was_used_does_not_say_subscribed_of_who_has_left_since(house: House) -> None:
+    await sign_up(house, FORM)
+    link = await fetch_link(house)
+    async with open_client(house) as client:
+        assert (await client.post(link)).status_code == 200
+        remove_subscriber(house.service.database, "new@example.org", now=house.now, channel="link")
+        assert (await client.post(link)).status_code == 404
+    assert read_state(house, "new@example.org") == "unsubscribed"
+
+
+async def test_who_confirms_twice_what_they_chose_twice_gathers_from_now_on(house: House) -> None:
+    await sign_up(house, {**FORM, "frequency": "each"})
+    first = await fetch_link(house)
+    await sign_up(house, {**FORM, "frequency": "weekly:mon"})
+    second = await fetch_link(house)
+    async with open_client(house) as client:
+        await client.post(first)
+        house.add_brief("one", "Brief one")
+        service = house.open()
+        await anyio.to_thread.run_sync(
+            lambda: service.make_publisher().publish(service.find_brief("one"), now=house.now)
+        )
+        await client.post(second)
+    person = house.service.find_person("new@example.org")
+    assert (person.frequency, person.covered_issue_id) == ("weekly:mon", 1)
+
+
+async def test_who_comes_back_begins_anew_by_either_link(house: House) -> None:
+    """A pause and what was covered before they left are of their earlier time."""
+    database = house.service.database
+    for way in ("confirm", "preferences"):
+        person = house.service.find_person("reader@example.org")
+        with database.write() as conn:
+            subscribers.update_subscribers(
+                conn, [(person, {"paused_until": house.now + timedelta(days=9), "has_gap": True})], house.now
+            )
+        remove_subscriber(database, "reader@example.org", now=house.now, channel="link")
+        async with open_client(house) as client:
+            if way == "confirm":
+                await sign_up(house, {"email": "reader@example.org", "topics": ["sport"]})
+                await client.post(await fetch_link(house))
+            else:
+                token = house.service.signer.sign(Purpose.PREFERENCES, person.id)
+                await client.post(f"/preferences/{token}", data={"topics": ["sport"]})
+        person = house.service.find_person("reader@example.org")
+        assert (person.state, person.paused_until, person.has_gap) == ("active", None, False)
