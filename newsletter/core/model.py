@@ -6,6 +6,7 @@ Frozen, keyword-only, pure. A story's body is a tree of blocks and spans, never 
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -75,6 +76,8 @@ NOTICE = "notice-"
 MOST_KEY = 2**62
 """No number in a delivery's name is larger: a database could not hold it."""
 
+DELIVERY_NAME = re.compile(r"([0-9]{1,100})-([0-9]{1,100})")
+
 EVERY_STORY = "*"
 """In a topic set: all stories, also those that no topic took."""
 
@@ -85,12 +88,14 @@ def name_delivery(key: Key) -> str:
 
 
 def parse_delivery(name: str) -> Key:
-    """The key in a delivery's name `ISSUE-SUBSCRIBER`; QueryError where it is none."""
-    issue, _, subscriber = name.partition("-")
-    numbers = [int(part) for part in (issue, subscriber) if part.isascii() and part.isdecimal() and len(part) < 19]
-    if len(numbers) != 2 or max(numbers) > MOST_KEY:
+    """The key in a delivery's name `ISSUE-SUBSCRIBER`; QueryError where it is none.
+
+    A number larger than any is MOST_KEY: a delivery that is not there, as others are not.
+    """
+    if not (numbers := DELIVERY_NAME.fullmatch(name)):
         raise QueryError(f"{name[:60]!r} is no delivery: one is named ISSUE-SUBSCRIBER")
-    return numbers[0], numbers[1]
+    issue, subscriber = (min(int(number), MOST_KEY) for number in numbers.groups())
+    return issue, subscriber
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -134,10 +134,15 @@ def test_a_delivery_is_told_with_its_attempts(publisher: Publisher) -> None:
         describe_delivery(publisher.database, (1, 9999))
 
 
-@pytest.mark.parametrize("name", ["", "7", "7-", "-7", "a-b", "1-2-3", "1-99999999999999999999", "٣-1"])
+@pytest.mark.parametrize("name", ["", "7", "7-", "-7", "a-b", "1-2-3", "1" * 101 + "-1", "٣-1"])
 def test_what_names_no_delivery_is_refused(name: str) -> None:
     with pytest.raises(QueryError, match="is no delivery"):
         parse_delivery(name)
+
+
+def test_a_number_that_no_database_holds_is_a_delivery_that_is_not_there(publisher: Publisher) -> None:
+    with pytest.raises(StoreError, match="there is no delivery"):
+        describe_delivery(publisher.database, parse_delivery("1-99999999999999999999"))
 
 
 def test_an_export_holds_exactly_what_the_search_finds(publisher: Publisher) -> None:
