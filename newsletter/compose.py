@@ -9,7 +9,7 @@ import hmac
 from datetime import datetime
 from functools import lru_cache
 
-from newsletter.core.dkim import split_signatures, write_signatures
+from newsletter.core.dkim import DkimSigner, split_signatures, write_signatures
 from newsletter.core.errors import StoreError
 from newsletter.core.mails.editions import Edition, assemble_edition
 from newsletter.core.mails.message import Composed, Links, Recipient, compose_mail, render_html
@@ -28,7 +28,11 @@ STORIES_IN_MEMORY = 2_000
 
 def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
     """The Message-ID of a delivery, the same at every attempt; its keyed part proves that it is ours."""
-    name = name_delivery(key)
+    return prove_message_id(ledger_key, name_delivery(key), domain)
+
+
+def prove_message_id(ledger_key: bytes, name: str, domain: str) -> str:
+    """A Message-ID of ours by the name of what it is of."""
     mac = hmac.digest(ledger_key, f"message-id:{name}".encode(), hashlib.sha256)[:MESSAGE_ID_OCTETS]
     return f"<{name}.{base64.b32encode(mac).decode().lower()}@{domain}>"
 
@@ -36,6 +40,12 @@ def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
 def digest_mail(head: bytes, body_hash: bytes) -> bytes:
     """What the log keeps of a mail that went out: SHA-256 of its header lines and of its body's SHA-256."""
     return hashlib.sha256(head + body_hash).digest()
+
+
+def sign_one(mail: Composed, signer: DkimSigner | None, at: datetime) -> bytes:
+    """A single mail as it goes on the wire, signed where there is a key; `at` is its Date."""
+    header = signer.sign_mail(mail.head, hashlib.sha256(mail.body).digest(), at).header if signer else b""
+    return header + mail.octets
 
 
 def make_links(signer: Signer, sender: Sender, key: Key) -> Links:

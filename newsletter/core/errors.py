@@ -30,7 +30,14 @@ class QueryError(NewsletterError):
 
 
 class ImportRowError(NewsletterError):
-    """One row of a subscriber list is wrong; the import names it and goes on."""
+    """One row of a subscriber list, or a form, is wrong; the import names it and goes on.
+
+    `column` is the one that does not fit, empty where it is the whole row.
+    """
+
+    def __init__(self, message: str, column: str = "") -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class TransportError(NewsletterError):

@@ -36,22 +36,24 @@ class PersonRow:
 def parse_row(row: Mapping[str, object], *, topics: Container[str], languages: Container[str]) -> PersonRow:
     """Check a row by the names of its columns; unknown columns are ignored, an empty cell (or null) is the default.
 
-    `topics` and `languages` are the ids that exist. ImportRowError with a sentence when any cell does not fit.
+    `topics` and `languages` are the ids that exist. ImportRowError with a sentence and the column of a cell that does
+    not fit.
     """
+    column = ""
     try:
-        address = parse_address(_read_email(row))
+        address = parse_address(_read_email(row, column := "email"))
         return PersonRow(
             email=address.email,
             email_key=address.key,
-            name=_parse_name(_read_text(row, "name")),
-            topics=_parse_topics(row.get("topics"), topics),
-            frequency=parse_frequency(_read_text(row, "frequency").strip() or Frequency.EACH),
-            timezone=_parse_timezone(_read_text(row, "timezone").strip()),
-            language=_parse_language(_read_text(row, "language").strip(), languages),
+            name=_parse_name(_read_text(row, column := "name")),
+            topics=_parse_topics(row.get(column := "topics"), topics),
+            frequency=parse_frequency(_read_text(row, column := "frequency").strip() or Frequency.EACH),
+            timezone=_parse_timezone(_read_text(row, column := "timezone").strip()),
+            language=_parse_language(_read_text(row, column := "language").strip(), languages),
             given=PREFERENCES & row.keys(),
         )
     except ValueError as error:
-        raise ImportRowError(str(error)) from None
+        raise ImportRowError(str(error), column) from None
 
 
 def _read_text(row: Mapping[str, object], column: str) -> str:
@@ -63,8 +65,8 @@ def _read_text(row: Mapping[str, object], column: str) -> str:
     return cell
 
 
-def _read_email(row: Mapping[str, object]) -> str:
-    text = _read_text(row, "email").strip(" ")
+def _read_email(row: Mapping[str, object], column: str) -> str:
+    text = _read_text(row, column).strip(" ")
     if not text:
         raise ValueError("there is no email address")
     return text

@@ -16,8 +16,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
+from newsletter.compose import sign_one
 from newsletter.core.alarms import MAIL_EVERY
 from newsletter.core.errors import TransportError
+from newsletter.core.mails.message import take_apart
 from newsletter.core.model import Outcome
 from newsletter.store import alarms
 from newsletter.transport.smtp import Envelope, open_connection
@@ -60,6 +62,7 @@ def write_mail(service: Service, to: str, cause: str, rows: Sequence[Row[Any]], 
 
 async def _send(service: Service, to: str, mail: EmailMessage) -> bool:
     envelope = Envelope(return_path=service.settings.require_from().email, recipient=to, envid="")
+    octets = sign_one(take_apart(mail), service.make_dkim_signer(), service.now())
     said = ""
     for relay in service.make_relays():
         try:
@@ -68,7 +71,7 @@ async def _send(service: Service, to: str, mail: EmailMessage) -> bool:
             said = str(error)
             continue
         try:
-            attempted = await connection.send(envelope, _stuff_dots(mail.as_bytes()))
+            attempted = await connection.send(envelope, octets)
         finally:
             await connection.quit()
         if attempted.outcome is Outcome.ACCEPTED:
@@ -76,8 +79,3 @@ async def _send(service: Service, to: str, mail: EmailMessage) -> bool:
         said = f"relay {relay.name}: {attempted.reply.code or ''} {attempted.reply.text}"
     log.warning("an alarm could not be mailed", extra={"fields": {"error": said}})
     return False
-
-
-def _stuff_dots(octets: bytes) -> bytes:
-    """No line may begin with a lone dot (RFC 5321 4.5.2)."""
-    return b"\r\n".join(b"." + line if line.startswith(b".") else line for line in octets.split(b"\r\n"))

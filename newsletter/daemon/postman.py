@@ -3,9 +3,9 @@
 Each attempt is written down before it is made, and logged after. One daemon sends: the one that delivers.
 """
 
-import hashlib
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,11 +13,16 @@ from typing import Any
 from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
+from newsletter.compose import prove_message_id, sign_one
+from newsletter.core.address import parse_address
 from newsletter.core.errors import TransportError
-from newsletter.core.model import Outcome
-from newsletter.core.policy import CONFIRM_WITHIN
+from newsletter.core.model import NOTICE, Outcome
+from newsletter.core.policy import CONFIRM_WITHIN, has_expired, may_sign_up, next_delay
+from newsletter.core.throttle import HEALTHY
+from newsletter.core.tokens import hash_address
 from newsletter.daemon.threads import in_thread
-from newsletter.store import notices, outbox
+from newsletter.store import joining, notices, outbox, upkeep
+from newsletter.store.throttles import Throttled, read_backoffs
 from newsletter.transport.smtp import Attempted, Envelope, Relay, open_connection
 from newsletter.web.desk import Desk
 from newsletter.web.notice import write_notice
@@ -51,9 +56,11 @@ class Postman:
             return
         self._wait_until = None
         with self.service.database.read() as conn:
-            due = notices.list_due(conn, now, MOST_AT_ONCE)
-        for notice in due:
-            if not await self._send(notice):
+            due = [] if upkeep.is_paused(conn) else notices.list_due(conn, now, MOST_AT_ONCE)
+            backoffs = read_backoffs(conn, Throttled.RELAY)
+        relays = [relay for relay in self.service.make_relays() if not backoffs.get(relay.name, HEALTHY).is_shut(now)]
+        for notice in due if relays else ():
+            if not await self._send(notice, relays):
                 self._wait_until = now + PATIENCE
                 return
 
@@ -62,54 +69,68 @@ class Postman:
         with self.service.database.write() as conn:
             return notices.delete_unconfirmed(conn, self.service.now() - CONFIRM_WITHIN)
 
-    async def _send(self, notice: Row[Any]) -> bool:
-        """Send one; False where no relay can be reached."""
-        said = "there is no relay"
-        for relay in self.service.make_relays():
+    async def _send(self, notice: Row[Any], relays: Sequence[Relay]) -> bool:
+        """Send one over the first relay that takes it up; False where none does."""
+        said = ""
+        for relay in relays:
             try:
                 connection = await open_connection(relay)
             except TransportError as error:
                 said = str(error)
                 continue
             try:
-                now = self.service.now()
-                if not await in_thread(self._start, notice):
+                octets = await in_thread(self._start, notice, relay)
+                if octets is None:
                     return True
                 sender = self.service.settings.require_from()
-                domain = sender.email.rpartition("@")[2]
-                message_id = f"<notice.{notice.id}.{secrets.token_hex(8)}@{domain}>"
-                mail = await in_thread(write_notice, self.readers, notice, message_id, now)
-                dkim = self.service.make_dkim_signer()
-                signed = dkim.sign_mail(mail.head, hashlib.sha256(mail.body).digest(), now).header if dkim else b""
-                envelope = Envelope(return_path=sender.email, recipient=notice.email)
-                attempted = await connection.send(envelope, signed + mail.octets)
+                attempted = await connection.send(Envelope(return_path=sender.email, recipient=notice.email), octets)
             finally:
                 await connection.quit()
-            await in_thread(self._finish, notice, relay, message_id, attempted)
-            return True
+            if await in_thread(self._finish, notice, attempted):
+                return True
+            said = f"the relay {relay.name} does not take it up: {attempted.reply.text}"
         log.warning("a mail to a person could not be sent", extra={"fields": {"error": said}})
         return False
 
-    def _start(self, notice: Row[Any]) -> bool:
-        with self.service.database.write() as conn:
-            return notices.start_notice(conn, notice, self.service.now() + AGAIN_AFTER)
+    def _start(self, notice: Row[Any], relay: Relay) -> bytes | None:
+        """Write the attempt down and then the mail; None where it is not to go any more."""
+        service, now = self.service, self.service.now()
+        domain = service.settings.require_from().email.rpartition("@")[2]
+        message_id = prove_message_id(service.database.ledger_key, f"{NOTICE}{notice.id}", domain)
+        mail = write_notice(self.readers, notice, message_id, now)
+        address_hash = hash_address(service.database.ledger_key, parse_address(notice.email).key)
+        with service.database.write() as conn:
+            if has_expired(notice.created_at, now, service.settings.expire_after) or not may_sign_up(
+                joining.find_suppression(conn, address_hash)
+            ):
+                notices.drop_notice(conn, notice)
+                return None
+            attempt = {"at": now, "relay_id": outbox.intern_relay(conn, relay.name), "message_id": message_id}
+            if not notices.start_notice(conn, notice, attempt, now + AGAIN_AFTER):
+                return None
+        return sign_one(mail, service.make_dkim_signer(), now)
 
-    def _finish(self, notice: Row[Any], relay: Relay, message_id: str, attempted: Attempted) -> None:
-        now, delays = self.service.now(), self.service.settings.retry_delays
-        tried = notice.attempts + 1
-        goes_again = attempted.outcome in (Outcome.DEFERRED, Outcome.UNCERTAIN) and tried <= len(delays)
+    def _finish(self, notice: Row[Any], attempted: Attempted) -> bool:
+        """Write down what came of it; False where the relay never answered, so that it does not count."""
         with self.service.database.write() as conn:
-            values = {
-                "notice_id": notice.id,
-                "attempt": tried,
-                "at": now,
-                "relay_id": outbox.intern_relay(conn, relay.name),
+            if not attempted.counted:
+                notices.take_back(conn, notice)
+                return False
+            result = {
                 "outcome": attempted.outcome,
                 "code": attempted.reply.code,
                 "enhanced": attempted.reply.enhanced,
                 "response": attempted.reply.text,
                 "seconds": attempted.seconds,
-                "message_id": message_id,
             }
-            notices.finish_notice(conn, values, now + delays[tried - 1] if goes_again else None)
+            notices.finish_notice(conn, notice, result, self._find_next(notice, attempted))
         log.info("attempt", extra={"fields": {"notice": notice.id, "to": notice.email, "status": attempted.outcome}})
+        return True
+
+    def _find_next(self, notice: Row[Any], attempted: Attempted) -> datetime | None:
+        """When it goes again, by the rules of every mail; None where it does not."""
+        if attempted.outcome in (Outcome.ACCEPTED, Outcome.REJECTED):
+            return None
+        delays, jitter = self.service.settings.retry_delays, secrets.SystemRandom().uniform(-1.0, 1.0)
+        delay = next_delay(notice.attempts + 1, delays, jitter=jitter, asked=attempted.verdict.retry_after)
+        return self.service.now() + delay if delay is not None else None

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, select, update
 
-from newsletter.core.model import SubscriberState
+from newsletter.core.model import Outcome, SubscriberState
 from newsletter.store.schema import notice_attempts, notices, relays, subscribers
+from newsletter.store.upkeep import DIED_RESPONSE
 
 
 class NoticeKind(StrEnum):
@@ -41,16 +42,45 @@ def list_due(conn: Connection, now: datetime, most: int) -> Sequence[Row[Any]]:
     return conn.execute(notices.select().where(notices.c.due_at <= now).order_by(notices.c.due_at).limit(most)).all()
 
 
-def start_notice(conn: Connection, row: Row[Any], again_at: datetime) -> bool:
-    """Write an attempt down before it is made: should we die, it goes again then. False where another was quicker."""
-    done = update(notices).where(notices.c.id == row.id, notices.c.attempts == row.attempts)
-    return conn.execute(done.values(attempts=row.attempts + 1, due_at=again_at)).rowcount > 0
+def start_notice(conn: Connection, row: Row[Any], attempt: Mapping[str, Any], again_at: datetime) -> bool:
+    """Write an attempt down before it is made, as in doubt; should we die, it goes again at `again_at`.
+
+    False where another was quicker, or it is not to go any more.
+    """
+    still = update(notices).where(
+        notices.c.id == row.id, notices.c.attempts == row.attempts, notices.c.due_at == row.due_at
+    )
+    if not conn.execute(still.values(attempts=row.attempts + 1, due_at=again_at)).rowcount:
+        return False
+    doubt = {"outcome": Outcome.UNCERTAIN, "response": DIED_RESPONSE, "seconds": 0.0}
+    conn.execute(
+        notice_attempts.insert().values({"notice_id": row.id, "attempt": row.attempts + 1, **doubt, **attempt})
+    )
+    return True
 
 
-def finish_notice(conn: Connection, attempt: Mapping[str, Any], due_at: datetime | None) -> None:
-    """Append an attempt to the log; it is due again at `due_at`, or never."""
-    conn.execute(notice_attempts.insert().values(attempt))
-    conn.execute(update(notices).where(notices.c.id == attempt["notice_id"]).values(due_at=due_at))
+def finish_notice(conn: Connection, row: Row[Any], result: Mapping[str, Any], due_at: datetime | None) -> None:
+    """What came of the attempt that was begun; it is due again at `due_at`, or never."""
+    this = (notice_attempts.c.notice_id == row.id, notice_attempts.c.attempt == row.attempts + 1)
+    conn.execute(update(notice_attempts).where(*this).values(result))
+    conn.execute(_of(row).values(due_at=due_at))
+
+
+def take_back(conn: Connection, row: Row[Any]) -> None:
+    """Undo a beginning that the relay never answered: nothing is counted."""
+    this = (notice_attempts.c.notice_id == row.id, notice_attempts.c.attempt == row.attempts + 1)
+    conn.execute(delete(notice_attempts).where(*this))
+    conn.execute(_of(row).values(attempts=row.attempts, due_at=row.due_at))
+
+
+def drop_notice(conn: Connection, row: Row[Any]) -> None:
+    """Let a mail not go any more."""
+    conn.execute(_of(row).values(due_at=None))
+
+
+def _of(row: Row[Any]) -> Any:
+    """The mail, unless it was confirmed meanwhile: then it is owed no more."""
+    return update(notices).where(notices.c.id == row.id, notices.c.confirmed_at.is_(None))
 
 
 def confirm_notice(conn: Connection, number: int, now: datetime) -> None:

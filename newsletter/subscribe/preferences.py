@@ -25,7 +25,7 @@ def change_preferences(database: Database, subscriber_id: int, row: PersonRow, *
 def pause_reader(database: Database, subscriber_id: int, until: datetime | None, *, now: datetime) -> None:
     """Send a reader nothing until then; None ends the pause. ImportRowError where that is too far away or gone by."""
     if until is not None and not now < until <= now + LONGEST_PAUSE:
-        raise ImportRowError(f"a pause ends in the future, within {LONGEST_PAUSE.days} days")
+        raise ImportRowError(f"a pause ends in the future, within {LONGEST_PAUSE.days} days", "until")
     with database.write() as conn:
         person = subscribers.find_by_id(conn, subscriber_id)
         if person is not None:

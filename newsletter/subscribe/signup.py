@@ -78,16 +78,14 @@ def confirm(
         return kind
 
 
-def ask_for_address(
-    database: Database, subscriber_id: int, email: str, email_key: str, language: str, *, now: datetime
-) -> None:
-    """Write to a new address whether it is a reader's; it is theirs once they confirm it from there."""
+def ask_for_address(database: Database, subscriber_id: int, row: PersonRow, language: str, *, now: datetime) -> None:
+    """Write to the new address of a reader, who has it once they confirm it from there."""
     with database.write() as conn:
         if notices.count_notices(conn, subscriber_id, now - timedelta(days=1)) >= NOTICES_A_DAY:
             return
-        taken = subscribers.find_subscribers(conn, [email_key])
-        if email_key not in taken and subscribers.find_by_id(conn, subscriber_id) is not None:
-            _write_notice(conn, subscriber_id, NoticeKind.ADDRESS, email, language, now)
+        taken = subscribers.find_subscribers(conn, [row.email_key])
+        if row.email_key not in taken and subscribers.find_by_id(conn, subscriber_id) is not None:
+            _write_notice(conn, subscriber_id, NoticeKind.ADDRESS, row.email, language, now)
 
 
 def _insert_pending(conn: Connection, row: PersonRow, address_hash: bytes, now: datetime) -> int:

@@ -3,27 +3,23 @@
 The page says the same whoever has signed up. GET and HEAD change nothing: scanners follow the links of mails.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from starlette.background import BackgroundTask
 
-from newsletter.core.errors import ImportRowError, NewsletterError
-from newsletter.core.preferences import PersonRow, parse_row
+from newsletter.core.errors import ImportRowError
+from newsletter.core.preferences import parse_row
 from newsletter.core.tokens import Purpose
 from newsletter.store.notices import NoticeKind
 from newsletter.subscribe.signup import Agreement, confirm, sign_up
 from newsletter.web.forms import Fields, read_fields
 from newsletter.web.pages import PageRoute
-from newsletter.web.reading import ReaderPages
+from newsletter.web.reading import ReaderPages, tell_problem
 from newsletter.web.sessions import Tries
 from newsletter.web.speech import Speech
-
-log = logging.getLogger("newsletter.web")
 
 SIGN_UPS, SIGN_UP_SECONDS = 30, 60.0
 TRAP = "website"
@@ -61,13 +57,6 @@ def _add_sign_up(router: APIRouter, readers: ReaderPages, tries: Tries) -> None:
         peer = request.client.host if request.client else ""
         return await run_in_threadpool(take_sign_up, readers.speak(request), fields, peer)
 
-    def write_down(row: PersonRow, agreement: Agreement) -> None:
-        """After the answer went out: how long it takes would tell who is known."""
-        try:
-            sign_up(desk.service.database, row, agreement, now=desk.service.now())
-        except NewsletterError as error:
-            log.error(f"a sign-up was lost: {error}")
-
     def take_sign_up(speech: Speech, fields: Fields, peer: str) -> Response:
         if tries.wait(peer):
             heading = speech.say("Too many at once")
@@ -79,15 +68,13 @@ def _add_sign_up(router: APIRouter, readers: ReaderPages, tries: Tries) -> None:
         try:
             row = parse_row({**given, "topics": chosen}, topics={*service.catalogue, "*"}, languages=service.languages)
         except ImportRowError as error:
-            return show_form(
-                speech, given, chosen, problem=speech.say("That does not fit: %(problem)s", problem=error), status=422
-            )
+            return show_form(speech, given, chosen, problem=tell_problem(speech, error), status=422)
         task = None
         if not fields.get(TRAP, [""])[-1]:
             agreement = Agreement(
                 source=f"sign-up page ({peer})", wording=readers.write_wording(speech), language=speech.language
             )
-            task = BackgroundTask(write_down, row, agreement)
+            task = readers.do_after(sign_up, service.database, row, agreement, now=service.now())
         text = speech.say("If we may write to this address, a mail is on its way. Follow the link in it to go on.")
         response = readers.say(speech, speech.say("Please look into your mailbox"), text)
         response.background = task

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from sqlalchemy import Row
 
 from newsletter.core.address import parse_address
-from newsletter.core.mails.message import Composed
+from newsletter.core.mails.message import Composed, take_apart
 from newsletter.core.policy import CONFIRM_WITHIN
 from newsletter.core.tokens import Purpose
 from newsletter.store.notices import NoticeKind
@@ -36,7 +36,6 @@ def write_notice(readers: ReaderPages, notice: Row[Any], message_id: str, now: d
         **speech.context,
         "name": readers.name,
         "postal_address": service.settings.postal_address or "",
-        "closing": speech.say("If you did not ask for this, do nothing: nothing will be sent."),
     }
     mail = EmailMessage(policy=SMTP)
     mail["From"] = Address(display_name=sender.name, addr_spec=sender.email)
@@ -47,8 +46,7 @@ def write_notice(readers: ReaderPages, notice: Row[Any], message_id: str, now: d
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834 5
     mail.set_content(_unescape(readers.pages.write("notice.txt", context)), cte=ENCODING)
     mail.add_alternative(readers.pages.write("notice.html", context), subtype="html", cte=ENCODING)
-    head, _, body = mail.as_bytes().partition(b"\r\n\r\n")
-    return Composed(head=head + b"\r\n", body=_stuff_dots(body))
+    return take_apart(mail)
 
 
 def _find_words(readers: ReaderPages, speech: Speech, notice: Row[Any]) -> dict[str, Any]:
@@ -59,6 +57,7 @@ def _find_words(readers: ReaderPages, speech: Speech, notice: Row[Any]) -> dict[
             "texts": [speech.say("Somebody signed up with this address, which gets it already.")],
             "link": readers.link_preferences(notice.subscriber_id),
             "button": speech.say("Change my preferences"),
+            "closing": speech.say("You need do nothing: all stays as it is."),
         }
     service = readers.desk.service
     expires_at = notice.created_at + CONFIRM_WITHIN
@@ -72,14 +71,10 @@ def _find_words(readers: ReaderPages, speech: Speech, notice: Row[Any]) -> dict[
         "texts": [texts[notice.kind], speech.say("The link is valid for seven days.")],
         "link": f"{service.settings.base_url}/confirm/{token}",
         "button": speech.say("Confirm"),
+        "closing": speech.say("If you did not ask for this, do nothing: nothing will be sent."),
     }
 
 
 def _unescape(text: str) -> str:
     """The text part: what was escaped for HTML is itself again."""
     return Markup(text).unescape()  # noqa: S704  it is plain text from here on
-
-
-def _stuff_dots(octets: bytes) -> bytes:
-    """No line may begin with a lone dot (RFC 5321 4.5.2)."""
-    return b"\r\n".join(b"." + line if line.startswith(b".") else line for line in octets.split(b"\r\n"))

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Row
+from starlette.background import BackgroundTask
 
 from newsletter.core.errors import ImportRowError, StoreError
 from newsletter.core.preferences import parse_row
@@ -21,7 +23,7 @@ from newsletter.subscribe.preferences import change_preferences, pause_reader
 from newsletter.subscribe.signup import ask_for_address
 from newsletter.web.forms import Fields, read_fields
 from newsletter.web.pages import PageRoute
-from newsletter.web.reading import PRIVATE, ReaderPages
+from newsletter.web.reading import PRIVATE, ReaderPages, tell_problem
 from newsletter.web.speech import Speech
 
 CHOICES = ("name", "frequency", "timezone", "language")
@@ -129,34 +131,42 @@ class Preferring:
                 speech, speech.say("You are erased"), speech.say("We hold nothing on you any more.")
             )
         try:
-            self.act(person, action, fields, speech)
-        except (ImportRowError, ValueError) as error:
-            return self.show(
-                person, speech, token, problem=speech.say("That does not fit: %(problem)s", problem=error), status=422
-            )
+            task = self.act(person, action, fields, speech)
+        except ImportRowError as error:
+            return self.show(person, speech, token, problem=tell_problem(speech, error), status=422)
         changed = self.find(token) or person
         speech = self.readers.speak(request, changed.language)  # in which they may have chosen another
-        return self.show(changed, speech, token, done=_tell_done(action, speech))
+        response = self.show(changed, speech, token, done=_tell_done(action, speech))
+        response.background = task
+        return response
 
-    def act(self, person: Row[Any], action: str, fields: Fields, speech: Speech) -> None:
-        """Do it; ImportRowError or ValueError where something does not fit."""
+    def act(self, person: Row[Any], action: str, fields: Fields, speech: Speech) -> BackgroundTask | None:
+        """Do it; ImportRowError where something does not fit. What comes back is left for after the answer."""
         service = self.readers.desk.open()
         database, now = service.database, service.now()
         match action:
             case "pause":
                 zone = parse_zone(person.timezone) if person.timezone else service.settings.timezone
-                until = datetime.fromisoformat(fields.get("until", [""])[-1][:10]).replace(tzinfo=zone)
-                pause_reader(database, person.id, until.astimezone(UTC), now=now)
+                pause_reader(database, person.id, _read_day(fields.get("until", [""])[-1], zone), now=now)
             case "resume":
                 pause_reader(database, person.id, None, now=now)
             case "address":
                 row = parse_row({"email": fields.get("email", [""])[-1]}, topics=(), languages=())
-                ask_for_address(database, person.id, row.email, row.email_key, speech.language, now=now)
+                return self.readers.do_after(ask_for_address, database, person.id, row, speech.language, now=now)
             case _:
                 given: dict[str, object] = {name: fields[name][-1] for name in CHOICES if name in fields}
                 given |= {"email": person.email, "topics": list(fields.get("topics", ()))}
                 row = parse_row(given, topics={*service.catalogue, "*"}, languages=service.languages)
                 change_preferences(database, person.id, row, wording=self.readers.write_wording(speech), now=now)
+        return None
+
+
+def _read_day(text: str, zone: ZoneInfo) -> datetime:
+    """When a day begins in a zone, in UTC."""
+    try:
+        return datetime.fromisoformat(text[:10]).replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ImportRowError(str(error), "until") from None
 
 
 def _tell_done(action: str, speech: Speech) -> str:

@@ -4,11 +4,12 @@ No cookie and no login: a signed link is all that a reader needs, and a wrong on
 """
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ParamSpec
 from zoneinfo import available_timezones
 
 from babel import Locale
@@ -17,8 +18,9 @@ from babel.support import NullTranslations
 from fastapi import Request
 from fastapi.responses import Response
 from sqlalchemy import Connection, Row
+from starlette.background import BackgroundTask
 
-from newsletter.core.errors import TokenError
+from newsletter.core.errors import ImportRowError, NewsletterError, TokenError
 from newsletter.core.mails.chrome import choose_chrome, load_chrome
 from newsletter.core.schedule import Frequency
 from newsletter.core.tokens import Claim, Purpose
@@ -27,6 +29,10 @@ from newsletter.store import issues, subscribers
 from newsletter.web.desk import Desk
 from newsletter.web.pages import PageTemplates
 from newsletter.web.speech import Speech, choose_speech
+
+log = logging.getLogger("newsletter.web")
+
+P = ParamSpec("P")
 
 PRIVATE = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow"}
 LATELY_ISSUES = 30
@@ -88,6 +94,17 @@ class ReaderPages:
         )
         return self.say(speech, speech.say("This link is not valid"), hint, status=404)
 
+    def do_after(self, act: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> BackgroundTask:
+        """Something to do once the answer is out: how long it takes would tell who is known."""
+
+        def do() -> None:
+            try:
+                act(*arguments, **named)
+            except NewsletterError as error:
+                log.error(f"what a reader sent was lost: {error}")
+
+        return BackgroundTask(do)
+
     def read(self, token: str, purpose: Purpose) -> Claim | None:
         """Whom a link is about; None where it is no link of ours."""
         service = self.desk.service
@@ -143,6 +160,19 @@ class ReaderPages:
             "zones": sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")),
             "language": choose_chrome(chromes, speech.language).language,
         }
+
+
+def tell_problem(speech: Speech, error: ImportRowError) -> str:
+    """What of a form does not fit, in the reader's language."""
+    match error.column:
+        case "email":
+            return speech.say("This is no email address that we can write to.")
+        case "name":
+            return speech.say("This name is too long, or has characters that no name has.")
+        case "until":
+            return speech.say("Please choose a day to come, within a year.")
+        case _:
+            return speech.say("Something that you chose is not offered here any more. Please choose again.")
 
 
 def _count_lately(conn: Connection) -> Counter[str]:

@@ -1,13 +1,13 @@
 """Sending a test from the preview: to the addresses of TEST_TO alone, and the SMTP conversation as it went."""
 
 import asyncio
-import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from newsletter.compose import sign_one
 from newsletter.core.errors import QueryError
 from newsletter.proof import compose_trial
 from newsletter.report import split_topics
@@ -64,7 +64,6 @@ def try_mail(desk: Desk, look: Look, to: str) -> Trial:
         signer=service.sample_signer,
         now=now,
     )
-    dkim = service.make_dkim_signer()
-    signed = dkim.sign_mail(mail.head, hashlib.sha256(mail.body).digest(), now).header if dkim else b""
+    octets = sign_one(mail, service.make_dkim_signer(), now)
     envelope = Envelope(return_path=sender.email, recipient=to)
-    return asyncio.run(send_trial(service.make_relays()[0], envelope, signed + mail.octets))
+    return asyncio.run(send_trial(service.make_relays()[0], envelope, octets))

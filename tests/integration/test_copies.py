@@ -45,6 +45,7 @@ async def test_the_archive_shows_what_was_published(house: House) -> None:
         issue = await client.get("/archive/1")
         assert "All about football" in issue.text
         assert 'property="og:title" content="Brief one"' in issue.text
+        assert 'property="og:title" content="Past issues: ' in (await client.get("/archive")).text
         assert "All about football" in (await client.get("/archive/1?topic=sport")).text
         assert "No story of these topics" in (await client.get("/archive/1?topic=art")).text
         for path in ("/archive/2", "/archive/99", "/archive/x", "/archive/%00", "/archive/99999999999"):

@@ -105,6 +105,7 @@ def test_names_the_cell_that_does_not_fit(column: str, cell: object, reason: str
         parse(**{column: cell})
     assert reason in str(caught.value)
     assert str(caught.value).isprintable()
+    assert caught.value.column == column
 
 
 def test_a_name_may_have_200_characters_of_any_script() -> None:

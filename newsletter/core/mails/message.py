@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
 
@@ -75,6 +77,12 @@ def compose_mail(edition: Edition, recipient: Recipient, links: Links, *, messag
     )
     body = b"".join([_TEXT, *fill_slots(edition.text, text), _HTML, *fill_slots(edition.html, html), _END])
     return Composed(head=edition.head + own.encode(), body=body)
+
+
+def take_apart(mail: EmailMessage) -> Composed:
+    """A mail that the standard library writes, ready for the wire: no line begins with a lone dot (RFC 5321 4.5.2)."""
+    head, _, body = mail.as_bytes(policy=SMTP).partition(b"\r\n\r\n")
+    return Composed(head=head + b"\r\n", body=re.sub(rb"(?m)^\.", b"..", body))
 
 
 def render_text(edition: Edition, recipient: Recipient, links: Links) -> str:
