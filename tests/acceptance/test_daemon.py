@@ -315,3 +315,33 @@ def test_nobody_answers_where_no_pages_are_wanted(crowd: Workshop, start: Start)
     with pytest.raises(URLError):
         urlopen("http://127.0.0.1:1/healthz", timeout=5)
     assert daemon.end() == 0
+
+
+def ask_to_join(address: str) -> None:
+    with urlopen(f"{address}/subscribe", b"email=new@example.org", timeout=20) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_in_the_middle_of_a_confirmation_it_is_in_doubt_and_goes_again(
+    crowd: Workshop, start: Start, number: signal.Signals
+) -> None:
+    stall = Stall()
+    with run_in_thread(SmtpServer(replies={"BODY": {"new@example.org": stall}})) as server:
+        crowd.use(server)
+        daemon = start()
+        daemon.wait_for("the pages are served")
+        ask_to_join(daemon.address)
+        stall.reached.result(60)
+        assert daemon.end(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+        (attempt,) = [line for line in crowd.run("log", "--json").lines if line["issue"] is None]
+        assert (attempt["outcome"], attempt["email"]) == ("uncertain", "new@example.org")
+        stall.release()
+        with closing(sqlite3.connect(crowd.folder / "newsletter.db")) as conn, conn:
+            conn.execute("UPDATE notices SET due_at = created_at")  # as if the five minutes were over
+        again = start("--no-web")
+        again.wait_for("notice=")
+        assert again.end() == 0
+        first, second = [line for line in crowd.run("log", "--json").lines if line["issue"] is None]
+    assert (first["outcome"], second["outcome"]) == ("uncertain", "accepted")
+    assert first["message_id"] == second["message_id"]
