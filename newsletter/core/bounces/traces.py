@@ -1,0 +1,50 @@
+"""What of ours a message carries: what a signed token or a keyed Message-ID may be found in, most certain first.
+
+Only where to look; whether it is ours is for those to say who hold the keys.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from newsletter.core.bounces.opening import Opened
+
+_ARRIVED = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-rcpt-to", "original-to", "to", "cc")
+_TOKEN = re.compile(r"(?<![\w.+-])([bu])\+([a-z2-7]{20,62})@", re.IGNORECASE)
+_NAME = re.compile(r"(?<![\w.+-])([0-9]{1,19}-[0-9]{1,19}\.[a-z2-7]{16})(?![\w.-])", re.IGNORECASE)
+MOST_TRACES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """`bounce` are tokens of return paths, `unsubscribe` those that somebody wrote to in order to leave; `names` are
+    names of deliveries with their proof, as ENVID and Message-ID have them. Nothing is verified."""
+
+    bounce: tuple[str, ...]
+    unsubscribe: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def find_traces(opened: Opened) -> Traces:
+    """Look where the message arrived, then at the ENVID, then at what it returns of our mail."""
+    found: dict[str, list[str]] = {"b": [], "u": []}
+    for text in _list_places(opened):
+        for letter, token in _TOKEN.findall(text):
+            found[letter.lower()].append(token.lower())
+    texts = [block.get("original-envelope-id", "") for block in opened.blocks[:1]]
+    texts += [opened.feedback.get("original-envelope-id", ""), opened.returned.get("message-id", "")]
+    texts += [opened.headers.get("in-reply-to", ""), opened.copy, opened.notice]
+    names = [name.lower() for text in texts for name in _find_names(text)]
+    bounce, unsubscribe = (tuple(dict.fromkeys(found[letter]))[:MOST_TRACES] for letter in "bu")
+    return Traces(bounce=bounce, unsubscribe=unsubscribe, names=tuple(dict.fromkeys(names))[:MOST_TRACES])
+
+
+def _list_places(opened: Opened) -> Iterator[str]:
+    """Texts that may hold the address of a return path."""
+    yield from (opened.headers.get(name, "") for name in _ARRIVED)
+    yield opened.feedback.get("original-mail-from", "")
+    yield opened.returned.get("return-path", "")
+
+
+def _find_names(text: str) -> list[str]:
+    return _NAME.findall(text)[:MOST_TRACES]
