@@ -113,6 +113,8 @@ class Drill:
             time.sleep(self.random.random() * 5 * POLL_SECONDS)
             if process.poll() is None:
                 self.kills.append((self.server.run, kill(process)))
+            else:
+                process.communicate()
 
     def count_left(self) -> int:
         """How many readers have neither got a mail nor been refused for good."""

@@ -155,6 +155,7 @@ class Service:
             postal_address=settings.postal_address,
             base_url=settings.base_url,
             bounce_domain=settings.bounce_domain,
+            archive=settings.archive,
             topic_names={topic.id: topic.name for topic in self.catalogue.values()},
             key_id=(self.sample_signer if sample else self.signer).key_id,
         )

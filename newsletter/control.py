@@ -10,10 +10,11 @@ from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Exclusion, IssueState
 from newsletter.core.plan import WINDOW
 from newsletter.core.policy import has_expired
-from newsletter.store import exclusions, issues, ledger, upkeep
+from newsletter.store import exclusions, issues, ledger, tallies, upkeep
 from newsletter.store.database import Database
 from newsletter.store.schema import deliveries
 
+UNFINISHED = ("queued", "deferred", "sending", "uncertain")
 SETTLED_RESPONSE = "settled by the operator as sent"
 
 
@@ -21,6 +22,7 @@ def pause_issue(database: Database, number: int, *, now: datetime) -> dict[str, 
     """Stop an issue's deliveries until it is resumed; StoreError where it was cancelled, or is still being written."""
     with database.write() as conn:
         _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED)
+        _demand_unfinished(conn, number)
         issues.set_issue_state(conn, number, IssueState.PAUSED, f"by the operator at {now:%Y-%m-%d %H:%M} UTC")
     return {"issue": number, "state": IssueState.PAUSED}
 
@@ -37,6 +39,7 @@ def cancel_issue(database: Database, number: int, *, now: datetime) -> dict[str,
     """Exclude everything an issue still owes, for good; what is on the wire is finished."""
     with database.write() as conn:
         _demand(conn, number, IssueState.RUNNING, IssueState.PAUSED, IssueState.CANCELLED)
+        _demand_unfinished(conn, number)
         issues.set_issue_state(conn, number, IssueState.CANCELLED, f"by the operator at {now:%Y-%m-%d %H:%M} UTC")
         count = exclusions.exclude_deliveries(conn, Exclusion.CANCELLED, deliveries.c.issue_id == number)
     return {"issue": number, "state": IssueState.CANCELLED, "excluded": count}
@@ -114,3 +117,11 @@ def _demand(conn: Connection, number: int, *legal: IssueState) -> None:
         raise StoreError(f"issue {number} is still being written: `newsletter deliver` goes on with it")
     if state not in legal:
         raise StoreError(f"issue {number} is {state}: that cannot be done with it any more")
+
+
+def _demand_unfinished(conn: Connection, number: int) -> None:
+    """StoreError where nothing is owed or in doubt any more: what went out cannot be called back."""
+    counted = tallies.read_tallies(conn, [number])[number]
+    is_running = issues.find_issue(conn, number).state == IssueState.RUNNING
+    if is_running and not any(n for (state, _), n in counted.items() if state in UNFINISHED):
+        raise StoreError(f"issue {number} is finished: that cannot be done with it any more")

@@ -26,7 +26,7 @@ _QUOTED_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """`email` as it is shown (NFC, domain in Unicode); `key` compares: case folded, domain as A-labels (RFC 5890)."""
+    """`email` as it is shown (NFC, domain in Unicode); `key` compares: lower case, domain as A-labels (RFC 5890)."""
 
     email: str
     key: str
@@ -96,8 +96,14 @@ def _parse_domain(domain: str) -> tuple[str, str]:
 
 def _parse_unusual(text: str) -> Address:
     found = _validate(text)
-    folded = unicodedata.normalize("NFC", found.local_part.casefold())
-    return Address(email=found.normalized, key=f"{folded}@{found.ascii_domain}")
+    return Address(email=found.normalized, key=f"{_fold(found.local_part)}@{found.ascii_domain}")
+
+
+def _fold(local: str) -> str:
+    """A local part in lower case. A letter of another script stays one: full case folding would make `jeß` another
+    person, `jess`, and the Kelvin sign a k."""
+    lower = (small if (small := c.lower()).isascii() == c.isascii() else c for c in unicodedata.normalize("NFC", local))
+    return unicodedata.normalize("NFC", "".join(lower))
 
 
 def _validate(text: str) -> "ValidatedEmail":

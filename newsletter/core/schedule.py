@@ -98,4 +98,5 @@ def first_moment(wall: datetime, zone: ZoneInfo) -> datetime:
 @lru_cache(maxsize=1)
 def _list_zones() -> frozenset[str]:
     """The names that the tzdata package knows; `available_timezones` walks every folder of the system for them."""
-    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
+    names = resources.files("tzdata").joinpath("zones").read_text("utf-8").split()
+    return frozenset(names) - {"Factory"}  # which says that no zone was set

@@ -79,7 +79,7 @@ def _parse_code(text: str) -> str:
 def _parse_issue(text: str) -> int:
     if text == LATEST:
         return 0
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:20]) < MOST_ISSUE:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 0 < int(text) < MOST_ISSUE:
         raise QueryError(f"'issue:{text}' is neither the number of an issue nor {LATEST!r}")
     return int(text)
 

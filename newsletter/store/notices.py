@@ -32,6 +32,20 @@ def count_notices(conn: Connection, subscriber_id: int, since: datetime) -> int:
     return int(conn.execute(select(func.count()).where(*of_person)).scalar_one())
 
 
+def is_waiting(conn: Connection, subscriber_id: int, kind: NoticeKind, choice: str) -> bool:
+    """Whether just such a mail to a person waits for its first attempt."""
+    same = (notices.c.subscriber_id == subscriber_id, notices.c.kind == kind, notices.c.choice == choice)
+    return (
+        conn.execute(select(notices.c.id).where(*same, notices.c.attempts == 0, notices.c.due_at.is_not(None))).first()
+        is not None
+    )
+
+
+def list_notices(conn: Connection, subscriber_id: int) -> Sequence[Row[Any]]:
+    """The mails to a person, oldest first."""
+    return conn.execute(notices.select().where(notices.c.subscriber_id == subscriber_id).order_by(notices.c.id)).all()
+
+
 def find_notice(conn: Connection, number: int) -> Row[Any] | None:
     """A mail by its number."""
     return conn.execute(notices.select().where(notices.c.id == number)).first()

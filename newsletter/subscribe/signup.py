@@ -45,10 +45,15 @@ def sign_up(database: Database, row: PersonRow, agreement: Agreement, *, now: da
         else:
             number = person.id
         kind = NoticeKind.KNOWN if person is not None and person.state == SubscriberState.ACTIVE else NoticeKind.CONFIRM
+        if notices.is_waiting(conn, number, kind, choice := _write_choice(row)):
+            return
         if kind is NoticeKind.CONFIRM:
             given = {"at": now, "source": agreement.source, "wording": agreement.wording, "confirmed_at": None}
             subscribers.insert_consents(conn, {number: ";".join(row.topics)}, given)
-        _write_notice(conn, number, kind, row.email, agreement.language, now, choice=_write_choice(row))
+        # Whatever was typed, a link goes to the address that is held, and to a reader in their own language.
+        email = person.email if person is not None else row.email
+        own = person.language if person is not None and kind is NoticeKind.KNOWN else row.language
+        _write_notice(conn, number, kind, email, own or agreement.language, now, choice=choice)
 
 
 def confirm(
@@ -64,12 +69,11 @@ def confirm(
     with database.write() as conn:
         notice = notices.find_notice(conn, notice_id)
         person = subscribers.find_by_id(conn, subscriber_id)
-        if notice is None or person is None or notice.subscriber_id != subscriber_id:
+        if notice is None or person is None or not is_open(notice, person):
             return None
         kind = NoticeKind(notice.kind)
         if notice.confirmed_at is not None:
-            # Pressed twice it says the same; of somebody who has left since it must not say that they are subscribed.
-            return kind if person.state == SubscriberState.ACTIVE else None
+            return kind
         if kind is NoticeKind.ADDRESS and not _change_address(conn, database.ledger_key, person, notice.email, now):
             return None
         if kind is NoticeKind.CONFIRM:
@@ -78,13 +82,23 @@ def confirm(
         return kind
 
 
+def is_open(notice: Row[Any] | None, person: Row[Any]) -> bool:
+    """Whether a person may confirm what a mail asked. Pressed twice it says the same, unless they have left since."""
+    if notice is None or notice.subscriber_id != person.id:
+        return False
+    return notice.confirmed_at is None or bool(person.state == SubscriberState.ACTIVE)
+
+
 def ask_for_address(database: Database, subscriber_id: int, row: PersonRow, language: str, *, now: datetime) -> None:
     """Write to the new address of a reader, who has it once they confirm it from there."""
     with database.write() as conn:
         if notices.count_notices(conn, subscriber_id, now - timedelta(days=1)) >= NOTICES_A_DAY:
             return
         taken = subscribers.find_subscribers(conn, [row.email_key])
-        if row.email_key not in taken and subscribers.find_by_id(conn, subscriber_id) is not None:
+        refused = joining.find_suppression(conn, hash_address(database.ledger_key, row.email_key))
+        if row.email_key in taken or not may_sign_up(refused):
+            return
+        if subscribers.find_by_id(conn, subscriber_id) is not None:
             _write_notice(conn, subscriber_id, NoticeKind.ADDRESS, row.email, language, now)
 
 
@@ -138,10 +152,16 @@ def _change_address(conn: Connection, ledger_key: bytes, person: Row[Any], email
     row = parse_row({"email": email}, topics=(), languages=())
     if row.email_key in subscribers.find_subscribers(conn, [row.email_key]):
         return False
+    address_hash = hash_address(ledger_key, row.email_key)
+    suppression = joining.find_suppression(conn, address_hash)
+    if not may_sign_up(suppression):
+        return False
+    if suppression == FORGOTTEN:  # its owner had themselves erased, and comes back by it now
+        subscribers.lift_suppression(conn, address_hash)
     changes = {
         "email": row.email,
         "email_key": row.email_key,
-        "address_hash": hash_address(ledger_key, row.email_key),
+        "address_hash": address_hash,
         "lane": lane_of(row.email_key),
     }
     subscribers.update_subscribers(conn, [(person, changes)], now)

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import ipaddress
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +25,12 @@ from newsletter.core.passwords import verify_password
 from newsletter.store import tokens
 from newsletter.web.sessions import COOKIE, LIFETIME_SECONDS, Sessions, Tries
 
-FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+# Any of these says that a proxy stands between (RFC 7239, RFC 9110 7.6.3, and what proxies and their services add).
+FORWARDING = re.compile(
+    r"forwarded|via|x-forwarded(-.*)?|x-real-ip|x-original-.*|(x-|cf-|true-|fastly-|x-cluster-)?(client-ip|connecting-ip)"
+    r"|cf-.*|x-envoy-.*|x-azure-.*|x-amzn-.*|x-proxy.*"
+)
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -169,16 +175,14 @@ def cookie_settings(request: Request) -> dict[str, object]:
 def is_direct(request: Request) -> bool:
     """Whether a request comes from this machine, to this machine, with no proxy in between."""
     peer = request.client.host if request.client else ""
-    unforwarded = not any(name in request.headers for name in FORWARDING)
+    unforwarded = not any(FORWARDING.fullmatch(name) for name in request.headers)
     return unforwarded and is_loopback(peer) and is_loopback(host_of(request.headers.get("host", "")))
 
 
 def host_of(header: str) -> str | None:
-    """The name or address in a Host header, in lower case; None where it is none."""
-    try:
-        return urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
+    """The name or address in a Host header, in lower case; None where it is none (RFC 9110 7.2)."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return found[1].strip("[]") if found else None
 
 
 def is_loopback(host: str | None) -> bool:

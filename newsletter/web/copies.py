@@ -15,7 +15,7 @@ from newsletter.compose import Composer
 from newsletter.core.model import IssueState, Story
 from newsletter.core.tokens import Purpose
 from newsletter.store import issues, ledger
-from newsletter.web.pages import STATIC, PageRoute
+from newsletter.web.pages import POLICY, STATIC, PageRoute
 from newsletter.web.reading import PRIVATE, ReaderPages
 
 COPY_POLICY = (
@@ -65,10 +65,14 @@ def _add_archive(router: APIRouter, readers: ReaderPages) -> None:
     @router.get("/archive")
     def archive(request: Request, before: Annotated[int | None, Query(ge=1, lt=MOST_NUMBER)] = None) -> Response:
         with desk.service.database.read() as conn:
-            rows = [row for row in issues.list_latest(conn, ISSUES_SHOWN + 1, before=before) if _is_public(row)]
+            rows = issues.list_latest(conn, ISSUES_SHOWN + 1, before=before)
         following = rows[ISSUES_SHOWN - 1].id if len(rows) > ISSUES_SHOWN else None
         topics = list(desk.open().catalogue.values())
-        context: dict[str, Any] = {"issues": rows[:ISSUES_SHOWN], "next": following, "topics": topics}
+        context: dict[str, Any] = {
+            "issues": [row for row in rows[:ISSUES_SHOWN] if _is_public(row)],
+            "next": following,
+            "topics": topics,
+        }
         return readers.answer("archive.html", readers.speak(request), public=True, **context)
 
     @router.get("/archive/{number}")
@@ -84,7 +88,9 @@ def _add_archive(router: APIRouter, readers: ReaderPages) -> None:
         shown = [entry["story"] for entry in stories if not topic or topic in entry["topics"]]
         listed = [t for t in catalogue.values() if t.id in there]
         context: dict[str, Any] = {"topics": listed, "chosen": topic, "stories": shown}
-        return readers.answer("archive_issue.html", readers.speak(request), public=True, issue=rows[0], **context)
+        answer = readers.answer("archive_issue.html", readers.speak(request), public=True, issue=rows[0], **context)
+        answer.headers["Content-Security-Policy"] = POLICY.replace("img-src", "img-src https: http:")
+        return answer
 
 
 def _add_feeds(router: APIRouter, readers: ReaderPages) -> None:

@@ -13,11 +13,12 @@ from fastapi.responses import Response
 from newsletter.core.errors import ImportRowError
 from newsletter.core.preferences import parse_row
 from newsletter.core.tokens import Purpose
+from newsletter.store import notices
 from newsletter.store.notices import NoticeKind
-from newsletter.subscribe.signup import Agreement, confirm, sign_up
+from newsletter.subscribe.signup import Agreement, confirm, is_open, sign_up
 from newsletter.web.forms import Fields, read_fields
 from newsletter.web.pages import PageRoute
-from newsletter.web.reading import ReaderPages, tell_problem
+from newsletter.web.reading import ReaderPages, tell_on_its_way, tell_problem
 from newsletter.web.sessions import Tries
 from newsletter.web.speech import Speech
 
@@ -60,7 +61,9 @@ def _add_sign_up(router: APIRouter, readers: ReaderPages, tries: Tries) -> None:
     def take_sign_up(speech: Speech, fields: Fields, peer: str) -> Response:
         if tries.wait(peer):
             heading = speech.say("Too many at once")
-            return readers.say(speech, heading, speech.say("Please try again later."), status=429)
+            response = readers.say(speech, heading, speech.say("Please try again later."), status=429)
+            response.headers["Retry-After"] = f"{tries.wait(peer):.0f}"
+            return response
         tries.note(peer)
         given = {name: values[-1] for name, values in fields.items() if name in EMPTY}
         chosen = [topic for value in fields.get("topics", ()) for topic in value.split(";") if topic] or ["*"]
@@ -75,8 +78,7 @@ def _add_sign_up(router: APIRouter, readers: ReaderPages, tries: Tries) -> None:
                 source=f"sign-up page ({peer})", wording=readers.write_wording(speech), language=speech.language
             )
             task = readers.do_after(sign_up, service.database, row, agreement, now=service.now())
-        text = speech.say("If we may write to this address, a mail is on its way. Follow the link in it to go on.")
-        response = readers.say(speech, speech.say("Please look into your mailbox"), text)
+        response = readers.say(speech, speech.say("Please look into your mailbox"), tell_on_its_way(speech))
         response.background = task
         return response
 
@@ -86,9 +88,13 @@ def _add_confirm(router: APIRouter, readers: ReaderPages) -> None:
 
     @router.get("/confirm/{token}")
     def ask(token: str, request: Request) -> Response:
-        person = readers.find_person(readers.read(token, Purpose.CONFIRM))
-        if person is None:
+        claim = readers.read(token, Purpose.CONFIRM)
+        person = readers.find_person(claim)
+        if claim is None or claim.issue is None or person is None:
             return readers.refuse(request)
+        with desk.service.database.read() as conn:
+            if not is_open(notices.find_notice(conn, claim.issue), person):
+                return readers.refuse(request)
         speech = readers.speak(request, person.language)
         text = speech.say("Press the button to confirm.")
         return readers.say(speech, speech.say("One more step"), text, button=speech.say("Confirm"))

@@ -14,6 +14,7 @@ from sqlalchemy import Row
 from starlette.background import BackgroundTask
 
 from newsletter.core.errors import ImportRowError, StoreError
+from newsletter.core.model import SubscriberState
 from newsletter.core.preferences import parse_row
 from newsletter.core.schedule import parse_zone
 from newsletter.core.tokens import Purpose
@@ -23,7 +24,7 @@ from newsletter.subscribe.preferences import change_preferences, pause_reader
 from newsletter.subscribe.signup import ask_for_address
 from newsletter.web.forms import Fields, read_fields
 from newsletter.web.pages import PageRoute
-from newsletter.web.reading import PRIVATE, ReaderPages, tell_problem
+from newsletter.web.reading import PRIVATE, ReaderPages, tell_on_its_way, tell_problem
 from newsletter.web.speech import Speech
 
 CHOICES = ("name", "frequency", "timezone", "language")
@@ -50,10 +51,17 @@ def make_preferring(readers: ReaderPages) -> APIRouter:
 
     @router.get("/preferences/{token}/preview")
     def preview(token: str, request: Request) -> Response:
+        return show_last_time(token, request, request.query_params.getlist("topics"))
+
+    @router.post("/preferences/{token}/preview")
+    async def preview_form(token: str, request: Request) -> Response:
+        fields = await read_fields(request)
+        return await run_in_threadpool(show_last_time, token, request, fields.get("topics", ()))
+
+    def show_last_time(token: str, request: Request, wanted: Sequence[str]) -> Response:
         person = preferring.find(token)
         if person is None:
             return readers.refuse(request)
-        wanted: Sequence[str] = request.query_params.getlist("topics")
         with desk.service.database.read() as conn:
             try:
                 issue, stories = list_stories_for(conn, wanted)
@@ -86,9 +94,17 @@ class Preferring:
         return self.readers.find_person(self.readers.read(token, Purpose.PREFERENCES))
 
     def show(
-        self, person: Row[Any], speech: Speech, token: str, *, done: str = "", problem: str = "", status: int = 200
+        self,
+        person: Row[Any],
+        speech: Speech,
+        token: str,
+        *,
+        done: str = "",
+        problem: str = "",
+        status: int = 200,
+        typed: Fields | None = None,
     ) -> Response:
-        """The page as it is now, with what was done, or what does not fit."""
+        """The page as it is now, with what was done, or with what does not fit and what was `typed`."""
         service = self.readers.desk.service
         choices = self.readers.offer_choices(speech)
         zone = parse_zone(person.timezone) if person.timezone else service.settings.timezone
@@ -101,13 +117,15 @@ class Preferring:
             **choices,
             person=person,
             here=f"/preferences/{token}",
-            chosen=split_topics(person.topics),
+            chosen=typed.get("topics", ()) if typed else split_topics(person.topics),
             values={
                 "name": person.name,
                 "frequency": "weekly:mon" if person.frequency == "weekly" else person.frequency,
                 "timezone": person.timezone or "",
                 "language": person.language or service.settings.language,
+                **({name: typed[name][-1] for name in CHOICES if name in typed} if typed else {}),
             },
+            is_suppressed=person.reason is not None,
             paused_until=speech.write_moment(person.paused_until, zone) if is_paused else None,
             tomorrow=(service.now().astimezone(zone) + timedelta(days=1)).date(),
             wording=self.readers.write_wording(speech),
@@ -130,10 +148,15 @@ class Preferring:
             return self.readers.say(
                 speech, speech.say("You are erased"), speech.say("We hold nothing on you any more.")
             )
+        if person.state != SubscriberState.ACTIVE and action in ("pause", "resume", "address"):
+            return self.show(person, speech, token, status=409)
+        if action == "save" and not fields.keys() & {*CHOICES, "topics", "shown"}:
+            return self.show(person, speech, token)
         try:
             task = self.act(person, action, fields, speech)
         except ImportRowError as error:
-            return self.show(person, speech, token, problem=tell_problem(speech, error), status=422)
+            typed = fields if action == "save" else None
+            return self.show(person, speech, token, problem=tell_problem(speech, error), status=422, typed=typed)
         changed = self.find(token) or person
         speech = self.readers.speak(request, changed.language)  # in which they may have chosen another
         response = self.show(changed, speech, token, done=_tell_done(action, speech))
@@ -153,11 +176,15 @@ class Preferring:
             case "address":
                 row = parse_row({"email": fields.get("email", [""])[-1]}, topics=(), languages=())
                 return self.readers.do_after(ask_for_address, database, person.id, row, speech.language, now=now)
-            case _:
+            case "save":
                 given: dict[str, object] = {name: fields[name][-1] for name in CHOICES if name in fields}
-                given |= {"email": person.email, "topics": list(fields.get("topics", ()))}
+                given["email"] = person.email
+                if fields.keys() & {"topics", "shown"}:  # a form without a box that is ticked sends no topics
+                    given["topics"] = list(fields.get("topics", ()))
                 row = parse_row(given, topics={*service.catalogue, "*"}, languages=service.languages)
                 change_preferences(database, person.id, row, wording=self.readers.write_wording(speech), now=now)
+            case _:
+                raise ImportRowError(f"there is no action {action[:40]!r}")
         return None
 
 
@@ -176,6 +203,6 @@ def _tell_done(action: str, speech: Speech) -> str:
         case "resume":
             return speech.say("You get mail again.")
         case "address":
-            return speech.say("A mail is on its way to the new address. Confirm it there.")
+            return tell_on_its_way(speech)
         case _:
             return speech.say("Saved.")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, ParamSpec
 from zoneinfo import available_timezones
 
@@ -20,7 +21,7 @@ from fastapi.responses import Response
 from sqlalchemy import Connection, Row
 from starlette.background import BackgroundTask
 
-from newsletter.core.errors import ImportRowError, NewsletterError, TokenError
+from newsletter.core.errors import ImportRowError, NewsletterError, StoreBusyError, TokenError
 from newsletter.core.mails.chrome import choose_chrome, load_chrome
 from newsletter.core.schedule import Frequency
 from newsletter.core.tokens import Claim, Purpose
@@ -36,6 +37,8 @@ P = ParamSpec("P")
 
 PRIVATE = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow"}
 LATELY_ISSUES = 30
+BUSY_TRIES = 10
+"""So often is something tried while another holds the database; each try waits for half a minute."""
 _WEEKLY = [Frequency.WEEKLY_MON, Frequency.WEEKLY_TUE, Frequency.WEEKLY_WED, Frequency.WEEKLY_THU]
 _WEEKLY += [Frequency.WEEKLY_FRI, Frequency.WEEKLY_SAT, Frequency.WEEKLY_SUN]
 
@@ -98,12 +101,24 @@ class ReaderPages:
         """Something to do once the answer is out: how long it takes would tell who is known."""
 
         def do() -> None:
-            try:
-                act(*arguments, **named)
-            except NewsletterError as error:
-                log.error(f"what a reader sent was lost: {error}")
+            for left in reversed(range(BUSY_TRIES)):
+                try:
+                    act(*arguments, **named)
+                except NewsletterError as error:
+                    if isinstance(error, StoreBusyError) and left:
+                        continue
+                    log.error(f"what a reader sent was lost: {error}")
+                return
 
         return BackgroundTask(do)
+
+    def tell_trouble(self, request: Request, status: int) -> Response:
+        """The page of something that went wrong, or is not there, for somebody who is not the operator."""
+        speech = self.speak(request)
+        if status == HTTPStatus.NOT_FOUND:
+            return self.say(speech, speech.say("There is no such page"), status=status, links=[("/", self.name)])
+        text = speech.say("Please try again later.") if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        return self.say(speech, speech.say("This did not work"), text, status=status, links=[("/", self.name)])
 
     def read(self, token: str, purpose: Purpose) -> Claim | None:
         """Whom a link is about; None where it is no link of ours."""
@@ -160,6 +175,11 @@ class ReaderPages:
             "zones": sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")),
             "language": choose_chrome(chromes, speech.language).language,
         }
+
+
+def tell_on_its_way(speech: Speech) -> str:
+    """What is said to who gave an address, whether anything is sent to it or not."""
+    return speech.say("If we may write to this address, a mail is on its way. Follow the link in it to go on.")
 
 
 def tell_problem(speech: Speech, error: ImportRowError) -> str:

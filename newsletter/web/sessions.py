@@ -10,7 +10,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 COOKIE = "newsletter_session"
 LIFETIME_SECONDS = 12 * 3600
@@ -79,4 +79,7 @@ def network_of(peer: str) -> str:
         address = ip_address(peer)
     except ValueError:
         return peer
-    return str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ip_network((address, 64), strict=False))
+    return str(address)

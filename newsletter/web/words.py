@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from markupsafe import Markup
+
 _NO_XML = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 _MARKS = {
     "✓": ("accepted", "finished", "healthy", "active", "ok"),
@@ -72,8 +74,9 @@ def name_host(address: str) -> str:
 
 
 def keep_xml(text: str) -> str:
-    """Text without the control characters that XML 1.0 does not allow (2.2)."""
-    return _NO_XML.sub("", text)
+    """Text without the control characters that XML 1.0 does not allow (2.2); what is escaped already stays so."""
+    kept = _NO_XML.sub("", text)
+    return Markup(kept) if isinstance(text, Markup) else kept  # noqa: S704  no more than was escaped before
 
 
 FILTERS = {

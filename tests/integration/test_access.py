@@ -48,6 +48,27 @@ async def test_without_a_password_it_opens_to_this_machine_alone(house: House, p
         assert (await here.get(path, headers={"X-Forwarded-For": "192.0.2.7"})).status_code in (401, 404)
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Forwarded", "Via", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Client-IP", "CF-Connecting-IP", "True-Client-IP"],
+)
+async def test_any_word_of_a_proxy_closes_it(house: House, header: str) -> None:
+    async with open_client(house) as here:
+        assert (await here.get("/console", headers={header: "x"})).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example@127.0.0.1", "127.0.0.1/../x", "127.0.0.1:abc", "127.0.0.1#evil", ""])
+async def test_a_host_that_is_none_is_refused(house: House, host: str) -> None:
+    async with open_client(house) as here:
+        assert (await here.get("/console", headers={"Host": host})).status_code == 421
+        assert (await here.get("/console", headers={"Host": "[::1]:8000"})).status_code == 200
+
+
+def test_an_ipv4_address_within_ipv6_is_a_network_of_its_own() -> None:
+    assert network_of("::ffff:198.51.100.7") == "198.51.100.7"
+    assert network_of("2001:db8::7") == "2001:db8::/64"
+
+
 @pytest.mark.parametrize("kept", ["plain", "hashed"])
 async def test_the_password_opens_a_session_that_ends(house: House, kept: str) -> None:
     password = PASSWORD if kept == "plain" else hash_password(PASSWORD, b"s" * SALT_OCTETS)

@@ -115,6 +115,21 @@ async def test_one_group_of_errors_is_tried_again(house: House) -> None:
         assert 'state:deferred">5</a>' in (await client.get("/console/issues/1")).text
 
 
+async def test_a_kind_of_reply_is_a_number(house: House) -> None:
+    async with open_client(house) as client:
+        asked = await client.get("/console/issues/1/retry")
+        (csrf,) = re.findall(r'name="csrf" value="([^"]+)"', asked.text)
+        for reply in ("9" * 5_000, "x", "-1"):
+            answer = await client.post("/console/issues/1/retry", data={"csrf": csrf, "reply": reply})
+            assert (answer.status_code, "is no kind of reply" in answer.text) == (422, True)
+
+
+async def test_the_daemons_own_words_answer_head(house: House) -> None:
+    async with open_client(house) as client:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert (await client.head(path)).status_code == 200
+
+
 async def test_a_search_shows_what_it_finds_counts_on_chips_and_what_is_wrong(house: House) -> None:
     async with open_client(house) as client:
         page = await client.get("/console/deliveries", params={"q": "state:rejected issue:1"})

@@ -1,5 +1,6 @@
 """What went out, on the web: a reader's edition without the reader, the archive, feeds; and an archive switched off."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,12 +66,32 @@ async def test_the_feed_is_atom_with_full_content(house: House) -> None:
         assert len(feed.entries) == 3
         assert len({entry.id for entry in feed.entries}) == 3
         assert "All about football" in feed.entries[-1].content[0].value
+        assert '<content type="html">&lt;p dir=' in answer.text
         assert "<script" not in feed.entries[0].content[0].value
         assert feed.entries[-1].tags[0].term == "sport"
         assert feed.feed.updated
         topic = feedparser.parse((await client.get("/feed/sport.xml")).content)
         assert (topic.bozo, topic.feed.title) == (False, "News: Sport")
         assert (await client.get("/feed/nothing.xml")).status_code == 404
+
+
+async def test_an_issue_that_was_cancelled_does_not_end_the_archive(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("newsletter.web.copies.ISSUES_SHOWN", 1)
+    control.cancel_issue(house.service.database, 2, now=house.now)
+    async with open_client(house) as client:
+        first = await client.get("/archive")
+        assert 'href="/archive/1"' not in first.text
+        (following,) = re.findall(r'href="(/archive\?before=\d+)"', first.text)
+        assert 'href="/archive/1"' in (await client.get(following)).text
+
+
+async def test_the_pictures_of_stories_may_be_shown(house: House) -> None:
+    async with open_client(house) as client:
+        policy = (await client.get("/archive/1")).headers["content-security-policy"]
+        assert "img-src https: http: 'self' data:" in policy
+        assert "https:" not in (await client.get("/archive")).headers["content-security-policy"]
 
 
 async def test_robots_find_what_is_public(house: House) -> None:

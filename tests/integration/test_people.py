@@ -34,6 +34,7 @@ from newsletter.report import (
 from newsletter.store import exclusions, issues, ledger, outbox, schema, subscribers, upkeep
 from newsletter.store.database import Database, open_database
 from newsletter.store.outbox import Finished
+from newsletter.store.schema import deliveries
 from newsletter.subscribe import forget_subscriber, lift_suppression, remove_subscriber, suppress_address
 from newsletter.transfer import ImportResult, save_rows
 
@@ -242,6 +243,16 @@ def test_an_issue_is_paused_resumed_and_cancelled_for_good(database: Database) -
             verb(database, issue, now=NOW)
     with pytest.raises(StoreError, match="there is no issue 9"):
         control.cancel_issue(database, 9, now=NOW)
+
+
+def test_an_issue_that_is_finished_can_neither_be_paused_nor_cancelled(database: Database) -> None:
+    issue = publish(database)
+    with database.write() as conn:
+        conn.execute(deliveries.update().values(state="accepted"))
+    for verb in (control.pause_issue, control.cancel_issue):
+        with pytest.raises(StoreError, match=f"issue {issue} is finished"):
+            verb(database, issue, now=NOW)
+    assert control.resume_issue(database, issue, now=NOW)["owed"] == 0
 
 
 def test_an_issue_that_is_still_being_written_is_left_alone(database: Database) -> None:

@@ -16,7 +16,8 @@ from web_house import open_client
 from workshop import read_parts
 
 from newsletter.core.tokens import Purpose
-from newsletter.store import subscribers
+from newsletter.store import notices, subscribers
+from newsletter.subscribe import forget_subscriber, remove_subscriber, suppress_address
 
 pytestmark = pytest.mark.anyio
 
@@ -174,3 +175,67 @@ async def test_a_reader_who_gathers_from_now_on_begins_now(house: House) -> None
     house.now += timedelta(hours=1)
     await change(house, topics=["*"], frequency="weekly:mon")
     assert person(house).covered_issue_id == 1
+
+
+@pytest.mark.parametrize("fields", [{}, {"action": "nonsense"}, {"language": "de"}])
+async def test_who_left_comes_back_by_choosing_topics_and_by_nothing_else(house: House, fields: dict[str, Any]) -> None:
+    remove_subscriber(house.service.database, "ann@example.org", now=house.now, channel="test")
+    assert (await change(house, **fields))[0] == (422 if "action" in fields else 200)
+    now = person(house)
+    assert (now.state, now.topics, now.language) == ("unsubscribed", "*", fields.get("language"))
+    assert (await change(house, topics=["sport"]))[0] == 200
+    assert (person(house).state, person(house).topics) == ("active", "sport")
+
+
+async def test_what_a_form_does_not_bring_stays(house: House) -> None:
+    assert (await change(house, language="de"))[0] == 200
+    assert (person(house).topics, person(house).language) == ("*", "de")
+    await change(house, shown="topics", language="de")  # the page's own form, and no box ticked
+    assert person(house).topics == ""
+
+
+async def test_who_gets_no_mail_can_pause_nothing(house: House) -> None:
+    remove_subscriber(house.service.database, "ann@example.org", now=house.now, channel="test")
+    for action in ("pause", "resume", "address"):
+        status, text = await change(house, action=action, until="2026-12-24", email="x@example.org")
+        assert (status, "You get no mail from us now" in text) == (409, True)
+
+
+async def test_what_was_typed_is_still_there_when_something_does_not_fit(house: House) -> None:
+    _, text = await change(house, topics=["sport"], name="Ann the First", timezone="Mars/Base")
+    assert 'value="Ann the First"' in text
+    assert 'value="sport" checked' in text
+    assert 'value="*" checked' not in text
+
+
+async def test_a_reader_to_whom_nothing_is_sent_is_told(house: House) -> None:
+    suppress_address(house.service.database, "ann@example.org", reason="bounced", now=house.now, source="test")
+    async with open_client(house) as client:
+        assert "Nothing is sent to this address any more" in (await client.get(link_of(house))).text
+
+
+async def test_an_address_of_somebody_erased_gets_mail_again_and_a_dead_one_none(house: House) -> None:
+    forget_subscriber(house.service.database, "ben@example.org", now=house.now)
+    suppress_address(house.service.database, "bad@example.org", reason="bounced", now=house.now, source="test")
+    for email in ("bad@example.org", "ben@example.org"):
+        status, text = await change(house, action="address", email=email)
+        assert (status, "If we may write to this address" in text) == (200, True)
+    with house.service.database.read() as conn:
+        (notice,) = notices.list_notices(conn, person(house).id)
+        assert notice.email == "ben@example.org"
+    async with open_client(house) as client:
+        told = (await client.get(f"{link_of(house)}/data")).json()
+        assert [mail["email"] for mail in told["mails"]] == ["ben@example.org"]
+        token = house.service.signer.sign(
+            Purpose.CONFIRM, person(house).id, notice.id, expires_at=house.now + timedelta(days=1)
+        )
+        assert (await client.post(f"/confirm/{token}")).status_code == 200
+    assert person(house, "ben@example.org").reason is None
+
+
+async def test_the_preview_without_a_script_puts_nothing_of_a_reader_into_an_address(house: House) -> None:
+    async with open_client(house) as client:
+        page = await client.get(link_of(house))
+        assert 'formmethod="get"' not in page.text
+        shown = await client.post(f"{link_of(house)}/preview", data={"topics": ["sport"], "name": "Ann"})
+        assert (shown.status_code, person(house).name) == (200, "")

@@ -93,7 +93,9 @@ def test_a_story_got_from_an_issue_that_was_then_cancelled_is_not_sent_again(
 ) -> None:
     database = publisher.database
     sign_up(database, MONDAY, f"got@x.org science {frequency}")
-    issue = publish(publisher, MONDAY + DAY, make_story("X", "science"))
+    issue = publisher.publish(make_brief("one", MONDAY + DAY, make_story("X", "science")), now=MONDAY + DAY).issue
+    control.pause_issue(database, issue, now=MONDAY + DAY)
+    settle(database)  # what was on the wire was finished
     control.cancel_issue(database, issue, now=MONDAY + DAY)
     publish(publisher, MONDAY + 2 * DAY, make_story("X", "science"), make_story("Y", "science"))
     assert titles_for(database, "got@x.org", 2) == ["Y"]

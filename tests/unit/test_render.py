@@ -1,5 +1,6 @@
 """Frames and stories compiled from the built-in templates, and what an operator's wrong template is told."""
 
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -201,6 +202,11 @@ def test_without_a_postal_address_none_is_shown() -> None:
     sender = Sender(name="L", from_name="", from_address="a@b.example", base_url="http://127.0.0.1:8000", key_id="k")
     edition = assemble_edition(compile_frame(sender=sender), [compile_story(make_story("T"))])
     assert render_text(edition, READER, LINKS).endswith("http://127.0.0.1:8000/archive\n")
+
+
+def test_without_an_archive_no_mail_leads_to_it() -> None:
+    edition = assemble_edition(compile_frame(sender=replace(SENDER, archive=False)), [compile_story(make_story("T"))])
+    assert "/archive" not in render_text(edition, READER, LINKS) + render_html(edition, READER, LINKS)
 
 
 def test_a_story_too_long_for_a_mail_is_shortened_at_a_paragraph() -> None:

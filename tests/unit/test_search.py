@@ -46,6 +46,7 @@ def test_what_is_typed_is_what_is_meant(text: str, meant: Search) -> None:
         ("code:5..1", "'code:5..1' is neither"),
         ("issue:0", "'issue:0' is neither the number of an issue nor 'latest'"),
         ("issue:99999999999999999999999", "is neither the number"),
+        ("issue:00000000000000000001" + "9" * 30, "is neither the number"),
         ("issue:٣", "is neither the number"),
         ("since:yesterday", "'since:yesterday' is neither a span such as 2h"),
         ("since:999999w", "'since:999999w' is neither"),

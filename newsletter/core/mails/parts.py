@@ -27,6 +27,7 @@ class Sender:
     postal_address: str | None = None
     base_url: str
     bounce_domain: str | None = None
+    archive: bool = True
     topic_names: Mapping[str, str] = field(default_factory=dict)
     key_id: str
 

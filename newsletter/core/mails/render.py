@@ -216,7 +216,7 @@ def _name_frame(chrome: Chrome, sender: Sender, title: str, day: date) -> dict[s
         "sender": sender,
         "title": clean_line(title),
         "date": chrome.format_day(day),
-        "archive": f"{sender.base_url.rstrip('/')}/archive",
+        "archive": f"{sender.base_url.rstrip('/')}/archive" if sender.archive else "",
     }
 
 

@@ -236,7 +236,10 @@ def _add_deliveries(api: FastAPI, desk: Desk) -> None:
     @api.get(
         "/deliveries/{delivery}/mail",
         response_class=Response,
-        responses={200: {"content": {"message/rfc822": {"schema": {"type": "string", "format": "binary"}}}}},
+        responses={
+            200: {"content": {"message/rfc822": {"schema": {"type": "string", "format": "binary"}}}},
+            409: {"description": "Its reader was erased, or its retention is over."},
+        },
         tags=["deliveries"],
     )
     def read_mail(delivery: DeliveryId) -> Response:

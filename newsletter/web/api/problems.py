@@ -93,6 +93,7 @@ def describe_api(api: FastAPI, *, open_to_loopback: bool) -> dict[str, Any]:
             wanted = {401, 429, 503}
             wanted |= {404, 422} if operation.get("parameters") or operation.get("requestBody") else set()
             wanted |= {403, 409, 413} if method == "post" else set()
+            wanted |= {409} & {int(status) for status in operation["responses"]}
             operation["responses"].pop("422", None)
             operation["responses"] |= {
                 str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(wanted)

@@ -1,5 +1,6 @@
 """The console's pages of issues: all, one as it goes, and what the operator may do with it."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -60,7 +61,7 @@ def add_issues(router: APIRouter, room: Room) -> None:
         form = await read_form(request)
         room.access.check_form(operator, form.get("csrf", ""))
         reply = form.get("reply", "")
-        if reply and not (reply.isascii() and reply.isdecimal() and int(reply) < MOST_NUMBER):
+        if reply and not (re.fullmatch(r"[0-9]{1,10}", reply) and int(reply) < MOST_NUMBER):
             raise QueryError(f"{reply[:40]!r} is no kind of reply")
         await run_in_threadpool(act_on_issue, room.desk.service, number, action, reply=int(reply) if reply else None)
         return RedirectResponse(f"/console/issues/{number}", 303)
