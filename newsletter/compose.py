@@ -33,8 +33,19 @@ def make_message_id(ledger_key: bytes, key: Key, domain: str) -> str:
 
 def prove_message_id(ledger_key: bytes, name: str, domain: str) -> str:
     """A Message-ID of ours by the name of what it is of."""
+    return f"<{prove_name(ledger_key, name)}@{domain}>"
+
+
+def prove_name(ledger_key: bytes, name: str) -> str:
+    """A name with its proof, as Message-ID and ENVID have it: whoever reports by it has had the mail."""
     mac = hmac.digest(ledger_key, f"message-id:{name}".encode(), hashlib.sha256)[:MESSAGE_ID_OCTETS]
-    return f"<{name}.{base64.b32encode(mac).decode().lower()}@{domain}>"
+    return f"{name}.{base64.b32encode(mac).decode().lower()}"
+
+
+def is_proven(ledger_key: bytes, text: str) -> bool:
+    """Whether a name was proven by us, letter case aside."""
+    given = text.lower()
+    return hmac.compare_digest(given.encode(), prove_name(ledger_key, given.partition(".")[0]).encode())
 
 
 def digest_mail(head: bytes, body_hash: bytes) -> bytes:
@@ -94,6 +105,10 @@ class Composer:
             return sender.from_address
         issue, subscriber = key
         return f"b+{self._signer.sign(Purpose.BOUNCE, subscriber, issue)}@{sender.bounce_domain}"
+
+    def write_envid(self, key: Key) -> str:
+        """What a delivery is called in delivery status notifications (RFC 3461 4.4), with its proof."""
+        return prove_name(self._database.ledger_key, name_delivery(key))
 
     def compose(
         self, stored: StoredEdition, key: Key, *, email: str, name: str, topics: str, date: datetime

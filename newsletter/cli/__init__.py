@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli import access, books, briefs, checks, daemon, delivery, health, issues, people, preview, setup
+from newsletter.cli import (
+    access,
+    books,
+    briefs,
+    checks,
+    daemon,
+    delivery,
+    feedback,
+    health,
+    issues,
+    people,
+    preview,
+    setup,
+)
 from newsletter.core.errors import NewsletterError
 
 app = typer.Typer(
@@ -35,6 +48,7 @@ app.add_typer(daemon.app)
 app.add_typer(preview.app)
 app.add_typer(books.app)
 app.add_typer(issues.app, name="issues")
+app.add_typer(feedback.app)
 app.add_typer(health.app)
 app.add_typer(access.tokens_app, name="tokens")
 app.add_typer(access.app)

@@ -124,6 +124,9 @@ def explain(ctx: typer.Context, email: Email, issue: IssueOption = None, as_json
     why = f" ({told['reason']})" if told["reason"] else ""
     chosen = ", ".join(told["topics"]) or "no topic"
     typer.echo(f"{told['email']} and issue {told['issue']}: {told['state']}{why}; chose {chosen}")
+    for report in told["reports"]:
+        said = " ".join(filter(None, (report["status"], report["reason"])))
+        typer.echo(f"came back {report['at']:%Y-%m-%d %H:%M} UTC: {report['kind']} {said}: {report['action']}")
     for mark, part in (("+", "stories"), ("-", "left_out")):
         for story in told[part]:
             typer.echo(f"{mark} {story['title']}")

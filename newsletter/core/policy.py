@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from newsletter.core.bounces.report import Reason
 from newsletter.core.model import Outcome
 from newsletter.core.replies import Hint, parse_retry_after, read_hints
 
@@ -173,6 +174,25 @@ SUPPRESS_AFTER: Mapping[Cause, Patience] = {
 }
 """Permanent replies only. A cause that is not here never suppresses anybody."""
 
+BOUNCES_SUPPRESS_AFTER: Mapping[Reason, Patience] = {
+    **dict.fromkeys(
+        (Reason.MAILBOX_FULL, Reason.SUSPENDED, Reason.FILTERED), Patience(issues=4, span=timedelta(days=14))
+    ),
+    **dict.fromkeys(
+        (Reason.EXPIRED, Reason.NETWORK, Reason.SYSTEM, Reason.NONE, Reason.UNKNOWN_USER, Reason.UNKNOWN_HOST),
+        Patience(issues=6, span=timedelta(days=30)),
+    ),
+}
+"""Soft bounces in a row. A reason that is not here says something of us or of the mail, and suppresses nobody."""
+
+HARD_SHARE, COMPLAINT_SHARE = 0.05, 0.003
+REPORTED_AT_LEAST = 20
+"""An issue pauses when so large a share of the mails that were taken came back hard, or as complaints, and so many at
+least. Gmail and Yahoo act on senders over 0.3 % of complaints."""
+
+REPORTED = "of the mails that were taken"
+"""Stands in the reason for which an issue pauses so."""
+
 # The great providers, each under the domain it is best known by; all its domains are throttled together.
 LANES: Mapping[str, re.Pattern[str]] = {
     lane: re.compile(pattern)
@@ -262,6 +282,20 @@ def must_suppress(cause: Cause, *, issues: int, span: timedelta) -> bool:
     """Whether an address that was rejected for `cause` in so many issues, over `span`, gets no more mail."""
     patience = SUPPRESS_AFTER.get(cause)
     return patience is not None and issues >= patience.issues and span >= patience.span
+
+
+def must_suppress_bounced(reason: Reason, *, issues: int, span: timedelta) -> bool:
+    """Whether an address whose mails came back softly, for so many issues in a row over `span`, gets no more."""
+    patience = BOUNCES_SUPPRESS_AFTER.get(reason)
+    return patience is not None and issues >= patience.issues and span >= patience.span
+
+
+def judge_reports(*, accepted: int, hard: int, complaints: int) -> str | None:
+    """Why an issue must be paused, by what came back of it; None where it may go on."""
+    for count, share, what in ((complaints, COMPLAINT_SHARE, "complaints"), (hard, HARD_SHARE, "hard bounces")):
+        if count >= REPORTED_AT_LEAST and count > share * accepted:
+            return f"{count} {what} {REPORTED} ({count / max(accepted, 1):.1%} of {accepted})"
+    return None
 
 
 def may_sign_up(suppression: str | None) -> bool:

@@ -28,7 +28,7 @@ from newsletter.daemon.ticker import Ticker
 from newsletter.daemon.watcher import Watcher
 from newsletter.metrics import Metrics
 from newsletter.sources.remote import is_address
-from newsletter.store import ledger, upkeep
+from newsletter.store import ledger, reports, upkeep
 from newsletter.web.listening import listen
 
 TICK_SECONDS = 1
@@ -165,6 +165,7 @@ class Daemon:
         with self.service.database.write() as conn:
             expired = upkeep.expire_deliveries(conn, now, settings.expire_after)
             ledger.prune_issues(conn, now, settings.retain)
+            reports.prune_reports(conn, now - settings.retain)
         self._postman.tidy()
         if expired:
             log.warning("deliveries were given up", extra={"fields": {"count": expired, "reason": "expired"}})

@@ -19,7 +19,7 @@ from newsletter.core.errors import TransportError
 from newsletter.core.model import NOTICE, Outcome
 from newsletter.core.policy import CONFIRM_WITHIN, has_expired, may_sign_up, next_delay
 from newsletter.core.throttle import HEALTHY
-from newsletter.core.tokens import hash_address
+from newsletter.core.tokens import Purpose, hash_address
 from newsletter.daemon.threads import in_thread
 from newsletter.store import joining, notices, outbox, upkeep
 from newsletter.store.throttles import Throttled, read_backoffs
@@ -82,8 +82,8 @@ class Postman:
                 octets = await in_thread(self._start, notice, relay)
                 if octets is None:
                     return True
-                sender = self.service.settings.require_from()
-                attempted = await connection.send(Envelope(return_path=sender.email, recipient=notice.email), octets)
+                envelope = Envelope(return_path=self._write_return_path(notice), recipient=notice.email)
+                attempted = await connection.send(envelope, octets)
             finally:
                 await connection.quit()
             if await in_thread(self._finish, notice, attempted):
@@ -109,6 +109,12 @@ class Postman:
             if not notices.start_notice(conn, notice, attempt, now + AGAIN_AFTER):
                 return None
         return sign_one(mail, service.make_dkim_signer(), now)
+
+    def _write_return_path(self, notice: Row[Any]) -> str:
+        settings, signer = self.service.settings, self.service.signer
+        if settings.bounce_domain is None:
+            return settings.require_from().email
+        return f"b+{signer.sign(Purpose.BOUNCE, notice.subscriber_id)}@{settings.bounce_domain}"
 
     def _finish(self, notice: Row[Any], attempted: Attempted) -> bool:
         """Write down what came of it; False where the relay never answered, so that it does not count."""

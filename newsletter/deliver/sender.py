@@ -14,7 +14,6 @@ from typing import Protocol
 from newsletter.compose import Composer
 from newsletter.core.errors import NewsletterError, StoreError, TokenError, TransportError
 from newsletter.core.mails.message import Composed
-from newsletter.core.model import name_delivery
 from newsletter.core.policy import mails_per_connection
 from newsletter.deliver.attempt_log import log_attempt
 from newsletter.deliver.consequences import Consequences
@@ -128,7 +127,7 @@ class Sender:
             envelope = Envelope(
                 return_path=tools.composer.write_return_path(claimed.edition, claimed.key),
                 recipient=claimed.email,
-                envid=name_delivery(claimed.key),
+                envid=tools.composer.write_envid(claimed.key),
             )
         except (TokenError, StoreError, TransportError) as error:  # every mail would fare the same
             tools.halt(f"mails cannot be made: {error}")

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from newsletter.compose import make_message_id
-from newsletter.core.model import EVERY_STORY, NOTICE, Catalogue, DeliveryState, IssueState, name_delivery
-from newsletter.store import issues, ledger, notices, subscribers
+from newsletter.core.model import EVERY_STORY, NOTICE, Catalogue, DeliveryState, IssueState, Key, name_delivery
+from newsletter.store import issues, ledger, notices, reports, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit
 
@@ -32,6 +32,7 @@ def describe_attempts(
     """The delivery log, an *attempt* of the contract each."""
     with database.read() as conn:
         rows = ledger.list_attempts(conn, issue_id=issue_id, subscriber_id=subscriber_id, state=state, since=since)
+        came_back = _group_reports(conn, issue_id, subscriber_id)
         for row in rows:
             key = (row.issue_id, row.subscriber_id)
             yield {
@@ -48,9 +49,29 @@ def describe_attempts(
                 "response": row.response,
                 "message_id": make_message_id(database.ledger_key, key, row.domain),
                 "seconds": row.seconds,
+                "reports": came_back.get(key, []) if row.outcome == "accepted" else [],
             }
         if issue_id is None and state is None:
             yield from map(_describe_notice, notices.list_attempts(conn, subscriber_id=subscriber_id, since=since))
+
+
+def _group_reports(
+    conn: Connection, issue_id: int | None, subscriber_id: int | None
+) -> dict[Key, list[dict[str, Any]]]:
+    """What came back of deliveries, by their keys."""
+    found: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for row in reports.list_of_deliveries(conn, issue_id=issue_id, subscriber_id=subscriber_id):
+        told = {name: getattr(row, name) for name in ("at", "kind", "status", "reason", "action")}
+        found[row.issue_id, row.subscriber_id].append(told)
+    return found
+
+
+def describe_report(row: Row[Any]) -> dict[str, Any]:
+    """What came back of a mail, and what was done about it."""
+    names = ("at", "kind", "email", "status", "code", "reason", "text", "action", "source")
+    is_known = row.issue_id is not None and row.subscriber_id is not None
+    delivery = name_delivery((row.issue_id, row.subscriber_id)) if is_known else None
+    return {**{name: getattr(row, name) for name in names}, "delivery": delivery}
 
 
 def _describe_notice(row: Row[Any]) -> dict[str, Any]:
@@ -69,6 +90,7 @@ def _describe_notice(row: Row[Any]) -> dict[str, Any]:
         "response": row.response,
         "message_id": row.message_id,
         "seconds": row.seconds,
+        "reports": [],
     }
 
 
@@ -173,7 +195,19 @@ def describe_subscriber(conn: Connection, person: Row[Any]) -> dict[str, Any]:
         for version in subscribers.list_versions(conn, person.id)[1:]
     ]
     (told,) = describe_subscribers(conn, [person])
-    return {**told, "signed_up_at": person.signed_up_at, "earlier": earlier}
+    came_back = [describe_report(row) for row in reports.list_reports(conn, subscriber_id=person.id)]
+    mails = [
+        {
+            "kind": notice.kind,
+            "email": notice.email,
+            "language": notice.language,
+            "choice": json.loads(notice.choice),
+            "at": notice.created_at,
+            "confirmed_at": notice.confirmed_at,
+        }
+        for notice in notices.list_notices(conn, person.id)
+    ]
+    return {**told, "signed_up_at": person.signed_up_at, "earlier": earlier, "mails": mails, "reports": came_back}
 
 
 def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any], number: int | None) -> dict[str, Any]:
@@ -187,6 +221,7 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
         then = subscribers.find_version(conn, person.id, issue.published_at or issue.created_at) or person
         carried = {row.id: row for row in issues.list_stories(conn, issue.id)}
         carried |= {row.id: row for row in issues.read_stories(conn, got)}
+        came_back = reports.list_reports(conn, key=(issue.id, person.id))
     excluded = delivery is None or delivery.state == DeliveryState.EXCLUDED
     why_not = f"no mail: {delivery.reason if delivery else 'not selected'}" if excluded else "an earlier mail holds it"
     return {
@@ -201,6 +236,7 @@ def explain_delivery(database: Database, catalogue: Catalogue, person: Row[Any],
         "left_out": [
             _explain_story(row, then.topics, catalogue, why_not) for story, row in carried.items() if story not in got
         ],
+        "reports": [describe_report(row) for row in came_back],
     }
 
 

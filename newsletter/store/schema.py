@@ -432,3 +432,34 @@ notice_attempts = Table(
     Column("message_id", Text, nullable=False),
     PrimaryKeyConstraint("notice_id", "attempt"),
 )
+
+# What came back by mail or from a relay: a message is taken once, however often it is seen.
+inbound = Table(
+    "inbound",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("at", Instant, nullable=False, index=True),
+    Column("source", Text, nullable=False),
+)
+
+# What such a message says of one recipient, and what was done; `is_ours`: it carried a token of ours.
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("inbound_id", _ID, ForeignKey("inbound.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Instant, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("issue_id", _ID),
+    Column("subscriber_id", _ID, index=True),
+    Column("email", Text),
+    Column("domain", Text, nullable=False),
+    Column("status", Text),
+    Column("code", Integer),
+    Column("reason", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("is_ours", Boolean, nullable=False),
+    Index("ix_reports_issue_id_kind", "issue_id", "kind"),
+)

@@ -5,7 +5,7 @@ from datetime import datetime
 from newsletter.core.errors import StoreError
 from newsletter.core.model import Exclusion, SubscriberState
 from newsletter.core.tokens import hash_address
-from newsletter.store import exclusions, subscribers
+from newsletter.store import exclusions, reports, subscribers
 from newsletter.store.database import Database
 
 
@@ -34,6 +34,7 @@ def forget_subscriber(database: Database, email_key: str, *, now: datetime) -> N
         person = subscribers.find_subscriber(conn, email_key)
         subscribers.keep_only_hash(conn, person.address_hash, now=now)
         exclusions.exclude_deliveries(conn, Exclusion.UNSUBSCRIBED, exclusions.belongs_to(person.id))
+        reports.forget_reports(conn, person.id, person.email_key)
         subscribers.forget_subscriber(conn, person.id)
     database.wipe_log()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from smtp_server import DROP, SmtpServer, run_in_thread
+from smtp_talk import Answers
 from workshop import Workshop
 
 from newsletter.settings import describe_settings
@@ -23,6 +24,11 @@ NAMES = [name for name in COMMANDS if name]
 SPEAKING = [name for name in NAMES if "--json" in {word for p in COMMANDS[name].params for word in p.opts}]
 
 LABELS = '{"stories": [{"title": "A comet passes close by", "topics": ["science"]}]}'
+BOUNCE = """From: MAILER-DAEMON@mx.example.org
+Subject: failure notice
+
+<ada@example.org>: 550 5.1.1 user unknown
+"""
 # What brings each command to say something; in this order, since each leaves its traces for the next.
 SCRIPT = {
     "init": "fresh",
@@ -49,13 +55,14 @@ SCRIPT = {
     "deliver": "",
     "issues list": "",
     "issues retry": "1",
+    "issues cancel": "1",
     "schedule": "--next 1",
     "status": "",
     "doctor": "",
     "audit": "",
     "log": "",
     "explain": "--email ada@example.org",
-    "issues cancel": "1",
+    "bounce": "bounce.eml",
     "subscribers list": "",
     "subscribers show": "ada@example.org",
     "subscribers add": "new@example.org",
@@ -125,7 +132,9 @@ def test_every_json_object_has_the_keys_that_the_reference_shows(workshop: Works
     workshop.write("suppressed.csv", "email\nx@example.org\nno address\n")
     workshop.write("subscribers/list.csv", read(workshop.folder / "subscribers/list.csv") + "bad\n")
     workshop.configure(ON_UNCERTAIN="hold", SCHEDULE="0 7 * * *")
-    with run_in_thread(SmtpServer(replies={"BODY": {"ben@example.org": [DROP]}})) as server:
+    workshop.write("bounce.eml", BOUNCE)
+    replies: Answers = {"BODY": {"ben@example.org": [DROP]}, "RCPT": {"cleo@example.org": "550 5.7.1 policy"}}
+    with run_in_thread(SmtpServer(replies=replies)) as server:
         workshop.use(server)
         for name, arguments in SCRIPT.items():
             ran = workshop.run(*name.split(), *arguments.split(), "--json")
@@ -210,7 +219,7 @@ def test_files_and_commands_that_a_page_names_exist(page: Path) -> None:
     text = read(page)
     for name in re.findall(r"`((?:[\w.-]+/)*[\w*-]+\.py)`", text):
         core = ROOT / "newsletter" / "core"
-        folders = (ROOT, ROOT / "newsletter", core, core / "briefs", core / "topics", core / "mails", core / "checks")
+        folders = (ROOT, ROOT / "newsletter", core, *(folder for folder in core.iterdir() if folder.is_dir()))
         assert any(list(folder.glob(name)) for folder in folders), name
     words = re.findall(r"(?:`|^\$ |&& |\*\* )newsletter((?: [a-z]+)+)", text, re.MULTILINE)
     for path in words:

@@ -11,7 +11,7 @@ from newsletter.core.bounces.opening import Opened
 
 _ARRIVED = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-rcpt-to", "original-to", "to", "cc")
 _TOKEN = re.compile(r"(?<![\w.+-])([bu])\+([a-z2-7]{20,62})@", re.IGNORECASE)
-_NAME = re.compile(r"(?<![\w.+-])([0-9]{1,19}-[0-9]{1,19}\.[a-z2-7]{16})(?![\w.-])", re.IGNORECASE)
+_NAME = re.compile(r"(?<![\w.+-])((?:[0-9]{1,18}|notice)-[0-9]{1,18}\.[a-z2-7]{16})(?![\w.-])", re.IGNORECASE)
 MOST_TRACES = 20
 
 

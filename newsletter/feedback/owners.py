@@ -1,0 +1,75 @@
+"""Whom reports are about: the person of the token, and nobody else; or, where the operator vouches, who is named."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from newsletter.core.address import parse_address
+from newsletter.core.bounces.report import Report
+from newsletter.core.model import name_delivery
+from newsletter.store import subscribers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """`email` is the address that is reported on, None where its person was forgotten; `issue` None where unknown;
+    `subscriber_id` None for an address of nobody's that the operator vouches for."""
+
+    subscriber_id: int | None
+    issue: int | None
+    email: str | None
+    by_unsubscribe: bool = False
+
+    @property
+    def delivery(self) -> str | None:
+        """The name of the delivery that the report is on, where that is known."""
+        if self.subscriber_id is None or self.issue is None:
+            return None
+        return name_delivery((self.issue, self.subscriber_id))
+
+
+def match_reports(
+    conn: Connection, reports: Sequence[Report], owner: Owner | None, *, trust: bool
+) -> Iterator[tuple[Report, Owner | None]]:
+    """Each report with whom it is about, by a token or, with `trust`, by the address that it names.
+
+    A token vouches for one report: the one that names its person as they are or were, else the first, since mail may be
+    forwarded. Where an address is named that the person had before, it is that one, and they have another now.
+    """
+    theirs = _list_addresses(conn, owner) if owner is not None else {}
+    keys = [{key for email in (report.email, report.original) if (key := _fold(email))} for report in reports]
+    first = next((number for number, named in enumerate(keys) if named & theirs.keys()), 0)
+    for number, (report, named) in enumerate(zip(reports, keys, strict=True)):
+        if owner is not None and number == first:
+            named_email = next((theirs[key] for key in theirs if key in named), owner.email)
+            yield replace(report, email=named_email or report.email), replace(owner, email=owner.email and named_email)
+        elif trust:
+            yield report, _find_by_address(conn, report)
+        else:
+            yield report, None
+
+
+def _list_addresses(conn: Connection, owner: Owner) -> dict[str, str]:
+    """The addresses of a person by their keys, today's first."""
+    if owner.subscriber_id is None:
+        return {}
+    versions = subscribers.list_versions(conn, owner.subscriber_id)
+    return {key: version.email for version in reversed(versions) if (key := _fold(version.email))}
+
+
+def _find_by_address(conn: Connection, report: Report) -> Owner | None:
+    for email in (report.original, report.email):
+        if key := _fold(email):
+            person = subscribers.find_subscribers(conn, [key]).get(key)
+            if person is not None:
+                return Owner(subscriber_id=person.id, issue=None, email=person.email)
+    return Owner(subscriber_id=None, issue=None, email=report.email) if _fold(report.email) else None
+
+
+def _fold(email: str | None) -> str | None:
+    """The key of an address; None where it is none."""
+    try:
+        return parse_address(email).key if email else None
+    except ValueError:
+        return None

@@ -1,0 +1,59 @@
+"""How many soft bounces in a row are too many for an address, and how many reports for an issue."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from newsletter.core.bounces.report import Kind, Reason, Report
+from newsletter.core.policy import judge_reports, must_suppress_bounced
+from newsletter.feedback.owners import Owner
+from newsletter.store import issues, reports, tallies
+
+UNFINISHED = ("queued", "deferred", "sending", "uncertain")
+TAKES_ITS_TIME = timedelta(days=5)
+"""A bounce may come so late: an issue younger than that without one says nothing yet (RFC 5321 4.5.4.1)."""
+
+
+def must_suppress_soft(conn: Connection, owner: Owner, report: Report, now: datetime) -> bool:
+    """Whether a soft bounce, after those before it, is one too many."""
+    if report.reason == Reason.DELAYED:
+        return False
+    moments = [now, *_list_in_a_row(conn, owner, now)]
+    reason = Reason(report.reason)
+    return must_suppress_bounced(reason, issues=len(moments), span=now - min(moments))
+
+
+def _list_in_a_row(conn: Connection, owner: Owner, now: datetime) -> Iterator[datetime]:
+    """When mails of other issues to a person came back softly, a moment each, back to the last that did not."""
+    if owner.subscriber_id is None:
+        return
+    came_back: dict[int, datetime] = {}
+    for row in reports.list_reports(conn, subscriber_id=owner.subscriber_id):
+        if row.kind == Kind.SOFT and row.reason != Reason.DELAYED and row.issue_id is not None:
+            came_back[row.issue_id] = row.at
+    for issue in issues.list_latest(conn, 200):
+        if issue.id == owner.issue:
+            continue
+        if issue.id in came_back:
+            yield came_back[issue.id]
+        elif issue.due_at < now - TAKES_ITS_TIME and reports.list_accepted(conn, owner.subscriber_id, [issue.id]):
+            return
+
+
+def pause_if_too_many(conn: Connection, number: int) -> None:
+    """Pause an issue of which too much comes back, where something of it is still to go out."""
+    reason = find_reason_to_pause(conn, number)
+    if reason is None:
+        return
+    counted = tallies.read_tallies(conn, [number])[number]
+    if any(n for (state, _), n in counted.items() if state in UNFINISHED):
+        issues.pause_running(conn, number, reason)
+
+
+def find_reason_to_pause(conn: Connection, number: int) -> str | None:
+    """Why an issue's readers should get no more of it; None where they may."""
+    told = reports.count_readers(conn, [number], (Kind.HARD, Kind.COMPLAINT))[number]
+    counted = tallies.read_tallies(conn, [number])[number]
+    accepted = sum(n for (state, _), n in counted.items() if state == "accepted")
+    return judge_reports(accepted=accepted, hard=told[Kind.HARD], complaints=told[Kind.COMPLAINT])
