@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from newsletter.core.policy import BLAMED
+from newsletter.core.policy import BLAMED, REPORTED
 from newsletter.core.throttle import Backoff
 
 MAIL_EVERY = timedelta(hours=1)
@@ -30,6 +30,8 @@ class Cause(StrEnum):
     RUN_FAILED = "run_failed"
     REJECTED_SHARE = "rejected_share"
     DELIVERY_STOPPED = "delivery_stopped"
+    MAILBOX_UNREADABLE = "mailbox_unreadable"
+    REPORTED_SHARE = "reported_share"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +59,7 @@ def find_relay_alarms(backoffs: Mapping[str, Backoff]) -> Iterator[Alarm]:
 def find_pause_alarms(paused: Mapping[int, str | None]) -> Iterator[Alarm]:
     """Issues that paused themselves: reasons by issue; what an operator paused is no news to them."""
     for number, reason in paused.items():
-        if reason and reason.startswith(BLAMED):
+        if reason and (reason.startswith(BLAMED) or REPORTED in reason):
             message = f"issue {number} is paused: {reason}; mend it, then `newsletter issues resume {number}`"
             yield Alarm(cause=Cause.ISSUE_PAUSED, subject=str(number), message=message)
 
@@ -69,6 +71,13 @@ def find_rejected_alarms(ended: Mapping[int, tuple[int, int]]) -> Iterator[Alarm
             share = rejected / (accepted + rejected)
             message = f"issue {number}: {share:.0%} of its mails were rejected ({rejected}); see `issues show {number}`"
             yield Alarm(cause=Cause.REJECTED_SHARE, subject=str(number), message=message)
+
+
+def find_reported_alarms(reasons: Mapping[int, str]) -> Iterator[Alarm]:
+    """Issues of which too much came back: what came back, by issue."""
+    for number, reason in reasons.items():
+        message = f"issue {number}: {reason}; see the console's page of bounces"
+        yield Alarm(cause=Cause.REPORTED_SHARE, subject=str(number), message=message)
 
 
 def is_missed_over(since: datetime, now: datetime) -> bool:

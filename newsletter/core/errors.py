@@ -44,6 +44,10 @@ class TransportError(NewsletterError):
     """The relay cannot be reached or refuses us; nothing is counted against any delivery."""
 
 
+class MailboxError(NewsletterError):
+    """The mailbox of bounces cannot be opened, read or moved in; what is in it stays there."""
+
+
 class StoreError(NewsletterError):
     """The database cannot be opened, is newer than the program, is read-only or full, or knows no such row."""
 

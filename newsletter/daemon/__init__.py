@@ -19,6 +19,7 @@ from watchfiles import awatch
 
 from newsletter.bootstrap import Service
 from newsletter.daemon.alert import mail_alarms
+from newsletter.daemon.collector import Collector
 from newsletter.daemon.deliverer import Deliverer
 from newsletter.daemon.pages import Pages
 from newsletter.daemon.postman import Postman
@@ -33,6 +34,7 @@ from newsletter.web.listening import listen
 
 TICK_SECONDS = 1
 POST_SECONDS = 2
+COLLECT_SECONDS = 5
 LOOK_SECONDS = 10
 FETCH_SECONDS = 15 * 60
 TIDY_SECONDS = 10 * 60
@@ -88,6 +90,7 @@ class Daemon:
         self._ticker = Ticker(service=service, shelf=Shelf(), should_stop=self.stop.is_set)
         self._deliverer = Deliverer(service=service, stop=self.stop, note=self._watcher.note)
         self._postman = Postman(service)
+        self._collector = Collector(service=service, should_stop=self.stop.is_set)
         self._pages = None
         if self.web:
             listening = listen(settings.web.host, settings.web.port, shared=True)
@@ -118,6 +121,7 @@ class Daemon:
         for job, seconds in (
             (self._tick, TICK_SECONDS),
             (self._post, POST_SECONDS),
+            (self._collect, COLLECT_SECONDS),
             (self._look, LOOK_SECONDS),
             (self._fetch, FETCH_SECONDS),
             (self._tidy, TIDY_SECONDS),
@@ -133,6 +137,11 @@ class Daemon:
         if self._deliverer.is_active and not self.stop.is_set():
             await self._postman.run()
 
+    async def _collect(self) -> None:
+        """Take bounces out of their mailbox: of several daemons the one that delivers does."""
+        if self._deliverer.is_active and not self.stop.is_set():
+            await in_thread(self._collector.collect)
+
     async def _look(self) -> None:
         if self._pages is not None:
             self._pages.pulse(self._metrics.render())
@@ -144,6 +153,7 @@ class Daemon:
             delivering=deliverer.is_active,
             stopped=deliverer.stopped,
             publishing_failure=self._ticker.failure,
+            mailbox_failure=self._collector.failure,
         )
         if self._pages is not None:
             self._pages.pulse(self._metrics.render())

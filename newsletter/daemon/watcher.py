@@ -19,12 +19,14 @@ from newsletter.core.alarms import (
     find_pause_alarms,
     find_rejected_alarms,
     find_relay_alarms,
+    find_reported_alarms,
     is_missed_over,
 )
 from newsletter.core.cron import next_occurrence
 from newsletter.core.model import DeliveryState
 from newsletter.core.throttle import Backoff
 from newsletter.daemon.shelf import Found, Shelf
+from newsletter.feedback.patience import find_reason_to_pause
 from newsletter.metrics import Metrics, State
 from newsletter.sources.remote import is_address, show_address
 from newsletter.store import alarms, issues, upkeep
@@ -32,6 +34,9 @@ from newsletter.store.outbox import Finished
 from newsletter.store.throttles import Throttled, read_backoffs
 
 log = logging.getLogger("newsletter.alarms")
+
+RECENT_ISSUES = 5
+"""Of so many issues it is looked at what came back."""
 
 
 @dataclass(kw_only=True)
@@ -50,7 +55,13 @@ class Watcher:
             self._ended[finished.key[0]][finished.state] += 1
 
     def look(
-        self, now: datetime, *, delivering: bool, stopped: str | None, publishing_failure: str | None = None
+        self,
+        now: datetime,
+        *,
+        delivering: bool,
+        stopped: str | None,
+        publishing_failure: str | None = None,
+        mailbox_failure: str | None = None,
     ) -> None:
         """Look once: alarms into database and log, numbers into the metrics."""
         found = self.shelf.look(self.service)
@@ -58,13 +69,18 @@ class Watcher:
         with database.read() as conn:
             backoffs = read_backoffs(conn, Throttled.RELAY)
             paused = {row.id: row.reason for row in issues.list_paused(conn)}
+            recent = [row.id for row in issues.list_latest(conn, RECENT_ISSUES)]
+            reported = {n: reason for n in recent if (reason := find_reason_to_pause(conn, n)) and n not in paused}
         ended = {n: (c[DeliveryState.ACCEPTED], c[DeliveryState.REJECTED]) for n, c in self._ended.items()}
         standing = [
             *find_relay_alarms(backoffs),
             *find_pause_alarms(paused),
             *find_rejected_alarms(ended),
             *_find_source_alarms(found),
-            *_find_failures(publishing=publishing_failure, delivery=None if backoffs else stopped),
+            *find_reported_alarms(reported),
+            *_find_failures(
+                publishing=publishing_failure, delivery=None if backoffs else stopped, mailbox=mailbox_failure
+            ),
         ]
         with database.write() as conn:
             new = alarms.raise_alarms(conn, standing, now)
@@ -110,7 +126,9 @@ def _find_source_alarms(found: Found) -> Iterator[Alarm]:
             yield Alarm(cause=Cause.BRIEF_UNREADABLE, subject=place, message=str(error))
 
 
-def _find_failures(*, publishing: str | None, delivery: str | None) -> Iterator[Alarm]:
+def _find_failures(*, publishing: str | None, delivery: str | None, mailbox: str | None) -> Iterator[Alarm]:
+    if mailbox:
+        yield Alarm(cause=Cause.MAILBOX_UNREADABLE, subject="", message=f"bounces are not read: {mailbox}")
     if publishing:
         yield Alarm(cause=Cause.RUN_FAILED, subject="", message=f"a run could not be published: {publishing}")
     if delivery:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row
 
 from newsletter.compose import is_proven
 from newsletter.core.address import parse_address
-from newsletter.core.bounces.opening import open_message
+from newsletter.core.bounces.opening import MOST_OCTETS, open_message
 from newsletter.core.bounces.reading import read_opened
 from newsletter.core.bounces.report import Kind, Report
 from newsletter.core.bounces.traces import Traces, find_traces
@@ -30,6 +30,9 @@ from newsletter.store.database import Database
 
 LEAVING = ("abuse", "opt-out")
 """The types of feedback by which a reader leaves (RFC 5965 7.3, RFC 6449)."""
+
+
+UNKNOWN = "it carries no token of ours"
 
 
 class Action(StrEnum):
@@ -49,6 +52,11 @@ class Taken:
     action: Action
     owner: Owner | None = None
     note: str = ""
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether an operator should look at it: it is no report, or nobody's of ours."""
+        return self.note == UNKNOWN or (self.report.kind is Kind.NO_REPORT and not self.note)
 
     def describe(self) -> dict[str, Any]:
         """The *report* of the contract, and more."""
@@ -84,7 +92,7 @@ class Feedback:
         return self.take_reports(
             read_opened(opened),
             find_traces(opened),
-            digest=hashlib.sha256(octets.replace(b"\r\n", b"\n")).digest(),
+            digest=hashlib.sha256(octets[:MOST_OCTETS].replace(b"\r\n", b"\n")).digest(),
             source=source,
             now=now,
             trust=trust,
@@ -158,7 +166,7 @@ class Feedback:
         }
         rows.insert_reports(conn, [row])
         if owner is not None and owner.issue is not None:
-            pause_if_too_many(conn, owner.issue)
+            pause_if_too_many(conn, owner.issue, report.kind)
         return Taken(report=report, action=action, owner=owner, note=note)
 
     def _act(
@@ -168,7 +176,7 @@ class Feedback:
         if report.kind in (Kind.NO_REPORT, Kind.AUTO_REPLY):
             return Action.IGNORED, ""
         if owner is None:
-            return Action.IGNORED, "it carries no token of ours"
+            return Action.IGNORED, UNKNOWN
         if owner.email is None:
             return Action.IGNORED, "the person was forgotten"
         why = f"{source}, delivery {owner.delivery}" if owner.delivery else source

@@ -41,19 +41,24 @@ def _list_in_a_row(conn: Connection, owner: Owner, now: datetime) -> Iterator[da
             return
 
 
-def pause_if_too_many(conn: Connection, number: int) -> None:
-    """Pause an issue of which too much comes back, where something of it is still to go out."""
+def pause_if_too_many(conn: Connection, number: int, kind: Kind) -> None:
+    """Pause an issue of which too much has come back with this last report, where something of it is still to go out.
+
+    Only the report that passes the bound does: an operator who lets the issue go on is not overruled by the next.
+    """
     reason = find_reason_to_pause(conn, number)
-    if reason is None:
+    if reason is None or find_reason_to_pause(conn, number, without=kind) is not None:
         return
     counted = tallies.read_tallies(conn, [number])[number]
     if any(n for (state, _), n in counted.items() if state in UNFINISHED):
         issues.pause_running(conn, number, reason)
 
 
-def find_reason_to_pause(conn: Connection, number: int) -> str | None:
-    """Why an issue's readers should get no more of it; None where they may."""
+def find_reason_to_pause(conn: Connection, number: int, *, without: Kind | None = None) -> str | None:
+    """Why an issue's readers should get no more of it; None where they may. `without`: one report of a kind fewer."""
     told = reports.count_readers(conn, [number], (Kind.HARD, Kind.COMPLAINT))[number]
     counted = tallies.read_tallies(conn, [number])[number]
     accepted = sum(n for (state, _), n in counted.items() if state == "accepted")
+    if without in told:
+        told[without] -= 1
     return judge_reports(accepted=accepted, hard=told[Kind.HARD], complaints=told[Kind.COMPLAINT])

@@ -333,6 +333,9 @@ def test_an_issue_of_which_too_much_comes_back_is_paused(house: House) -> None:
     assert issue.state == "paused"
     assert issue.reason == "20 hard bounces of the mails that were taken (66.7% of 30)"
     assert control.resume_issue(house.service.database, number, now=house.now)["state"] == "running"
+    bounce(house, "p20@example.org", number)
+    with house.service.database.read() as conn:
+        assert issues.find_issue(conn, number).state == "running"  # the operator has decided
 
 
 def test_of_an_issue_that_is_over_nothing_is_paused(house: House) -> None:

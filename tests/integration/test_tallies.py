@@ -136,7 +136,8 @@ def test_an_older_database_is_counted_when_it_is_brought_up_to_date(publisher: P
         for (trigger,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             raw.execute(f"DROP TRIGGER {trigger}")
         raw.execute("DROP INDEX ix_attempts_failed")
-        for table in ("tallies", "throughput", "replies", "headcount", "tokens", "notice_attempts", "notices"):
+        tables = ("tallies", "throughput", "replies", "headcount", "tokens", "notice_attempts", "notices")
+        for table in (*tables, "reports", "inbound"):
             raw.execute(f"DROP TABLE {table}")
         raw.execute("ALTER TABLE attempts DROP COLUMN reply_id")
         raw.execute("ALTER TABLE topic_sets DROP COLUMN readers")
