@@ -29,13 +29,17 @@ def bounce(
     as_json: Json = False,
 ) -> None:
     """Read bounce and complaint messages and apply them: dead addresses are suppressed, complaints unsubscribe."""
-    from newsletter.feedback import Feedback
+    from newsletter.feedback import Feedback, Trust
 
     with open_from(ctx) as service:
         feedback = Feedback(database=service.database, signer=service.signer)
         for name, octets in _read_all(files or ["-"]):
             taken = feedback.take_message(
-                octets, source=f"bounce {name}", now=service.now(), trust=trust, dry_run=dry_run
+                octets,
+                source=f"bounce {name}",
+                now=service.now(),
+                trust=Trust.EVERYBODY if trust else Trust.NOBODY,
+                dry_run=dry_run,
             )
             for one in taken:
                 told = one.describe()

@@ -32,6 +32,7 @@ LEAVING = ("abuse", "opt-out")
 """The types of feedback by which a reader leaves (RFC 5965 7.3, RFC 6449)."""
 
 
+BEFORE = "taken before"
 UNKNOWN = "it carries no token of ours"
 
 
@@ -42,6 +43,14 @@ class Action(StrEnum):
     COUNTED = "counted"
     UNSUBSCRIBED = "unsubscribed"
     IGNORED = "ignored"
+
+
+class Trust(StrEnum):
+    """Who vouches for reports without a token of ours, and for which."""
+
+    NOBODY = "nobody"
+    READERS = "readers"  # a relay that has proven itself, where it names a reader of ours
+    EVERYBODY = "everybody"  # the operator: an address of nobody's is suppressed too
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +66,11 @@ class Taken:
     def is_unclear(self) -> bool:
         """Whether an operator should look at it: it is no report, or nobody's of ours."""
         return self.note == UNKNOWN or (self.report.kind is Kind.NO_REPORT and not self.note)
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether its message was taken before, so that nothing was done now."""
+        return self.note == BEFORE
 
     def describe(self) -> dict[str, Any]:
         """The *report* of the contract, and more."""
@@ -85,9 +99,9 @@ class Feedback:
     signer: Signer
 
     def take_message(
-        self, octets: bytes, *, source: str, now: datetime, trust: bool = False, dry_run: bool = False
+        self, octets: bytes, *, source: str, now: datetime, trust: Trust = Trust.NOBODY, dry_run: bool = False
     ) -> list[Taken]:
-        """Read a message and do what follows. With `trust` the operator vouches for what carries no token of ours."""
+        """Read a message and do what follows."""
         opened = open_message(octets)
         return self.take_reports(
             read_opened(opened),
@@ -107,22 +121,28 @@ class Feedback:
         digest: bytes,
         source: str,
         now: datetime,
-        trust: bool = False,
+        trust: Trust = Trust.NOBODY,
         dry_run: bool = False,
     ) -> list[Taken]:
         """The same for reports that were read already; `digest` names the message, which is taken once."""
         taken: list[Taken] = []
         try:
             with self.database.write() as conn:
-                if trust:
+                if trust is not Trust.NOBODY:
                     rows.drop_unclear(conn, digest)
                 number = rows.take_message(conn, digest, source, now)
                 if number is None:
-                    return [Taken(report=report, action=Action.IGNORED, note="taken before") for report in reports]
+                    return [Taken(report=report, action=Action.IGNORED, note=BEFORE) for report in reports]
                 owner = self._find_owner(conn, traces, now)
                 if owner is not None and owner.by_unsubscribe and reports[0].kind in _MAILED:
                     reports = [Report(kind=Kind.UNSUBSCRIBE, email=owner.email)]
-                for report, its_owner in match_reports(conn, reports, owner, trust=trust):
+                for report, its_owner in match_reports(
+                    conn,
+                    reports,
+                    owner,
+                    by_address=trust is not Trust.NOBODY,
+                    anybody=trust is Trust.EVERYBODY,
+                ):
                     taken.append(self._apply(conn, report, its_owner, source=source, now=now, number=number))
                 if dry_run:
                     raise _DryRunError

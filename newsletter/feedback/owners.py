@@ -30,9 +30,9 @@ class Owner:
 
 
 def match_reports(
-    conn: Connection, reports: Sequence[Report], owner: Owner | None, *, trust: bool
+    conn: Connection, reports: Sequence[Report], owner: Owner | None, *, by_address: bool, anybody: bool
 ) -> Iterator[tuple[Report, Owner | None]]:
-    """Each report with whom it is about, by a token or, with `trust`, by the address that it names.
+    """Each report with whom it is about: by a token, or `by_address` that it names, a reader's or `anybody`'s.
 
     A token vouches for one report: the one that names its person as they are or were, else the first, since mail may be
     forwarded. Where an address is named that the person had before, it is that one, and they have another now.
@@ -44,8 +44,8 @@ def match_reports(
         if owner is not None and number == first:
             named_email = next((theirs[key] for key in theirs if key in named), owner.email)
             yield replace(report, email=named_email or report.email), replace(owner, email=owner.email and named_email)
-        elif trust:
-            yield report, _find_by_address(conn, report)
+        elif by_address:
+            yield report, _find_by_address(conn, report, anybody=anybody)
         else:
             yield report, None
 
@@ -58,13 +58,14 @@ def _list_addresses(conn: Connection, owner: Owner) -> dict[str, str]:
     return {key: version.email for version in reversed(versions) if (key := _fold(version.email))}
 
 
-def _find_by_address(conn: Connection, report: Report) -> Owner | None:
+def _find_by_address(conn: Connection, report: Report, *, anybody: bool) -> Owner | None:
     for email in (report.original, report.email):
         if key := _fold(email):
             person = subscribers.find_subscribers(conn, [key]).get(key)
             if person is not None:
                 return Owner(subscriber_id=person.id, issue=None, email=person.email)
-    return Owner(subscriber_id=None, issue=None, email=report.email) if _fold(report.email) else None
+    is_address = anybody and _fold(report.email) is not None
+    return Owner(subscriber_id=None, issue=None, email=report.email) if is_address else None
 
 
 def _fold(email: str | None) -> str | None:

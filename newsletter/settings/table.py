@@ -133,6 +133,23 @@ class Dkim(_Part):
         return self
 
 
+class Hooks(_Part):
+    """What proves that a relay's call to /hooks/bounce/ is its; one that is not set is not there."""
+
+    ses_topics: Annotated[tuple[str, ...], OneOrMore] = _setting(
+        (), "The ARNs of the Amazon SNS topics that report of SES; several as a JSON list."
+    )
+    postmark_password: SecretStr | None = _setting(
+        None, "The password in the address that Postmark calls (HTTP Basic).", repr=False
+    )
+    mailgun_key: SecretStr | None = _setting(None, "Mailgun's key for signing webhooks.", repr=False)
+    sendgrid_key: str | None = _setting(None, "SendGrid's public key of its signed event webhook.")
+    sparkpost_password: SecretStr | None = _setting(None, "The password that SparkPost sends (HTTP Basic).", repr=False)
+    generic_secret: SecretStr | None = _setting(
+        None, "The secret of the generic hook (Standard Webhooks: whsec_…, or any text).", repr=False
+    )
+
+
 class Web(_Part):
     """Where the web pages are served."""
 
@@ -203,6 +220,7 @@ class Settings(BaseSettings):
     bounce_mailbox: Mailbox | None = _setting(
         None, "Where bounces arrive: imaps://USER:PASSWORD@HOST/INBOX or maildir:PATH.", repr=False
     )
+    hooks: Hooks = Field(default_factory=Hooks)
     dkim: Dkim = Field(default_factory=Dkim)
     archive: bool = _setting("true", "Whether past issues are shown to everybody (/archive, /feed.xml).")
     alert_to: Email | None = _setting(None, "An address that gets the alarms, beside the log.")

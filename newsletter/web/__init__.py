@@ -23,6 +23,7 @@ from newsletter.web.api.problems import answer_problem, status_of
 from newsletter.web.console import make_console
 from newsletter.web.copies import make_copies
 from newsletter.web.desk import Desk
+from newsletter.web.hooks import make_hooks
 from newsletter.web.joining import SIGN_UP_SECONDS, SIGN_UPS, make_joining
 from newsletter.web.leaving import make_leaving
 from newsletter.web.pages import HEADERS, Headers, PageTemplates, serve_static
@@ -35,7 +36,7 @@ from newsletter.web.signing_in import make_signing_in, refuse
 from newsletter.web.trial import make_trial
 
 READ = ["GET", "HEAD"]
-FOR_OPERATOR = re.compile(r"/(?:console|preview|api|sign-in|sign-out|metrics)(?:/.*)?")
+FOR_OPERATOR = re.compile(r"/(?:console|preview|api|sign-in|sign-out|metrics|hooks)(?:/.*)?")
 RETRY_AFTER = "60"
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -57,6 +58,7 @@ def make_app(service: Service, pulse: Pulse) -> FastAPI:
     ]
     app = _make_pages(desk, pages, access, for_readers, home="/console")
     _tell_readers_of_trouble(app, readers, pages)
+    app.include_router(make_hooks(service))
     app.include_router(make_console(desk, pages, access))
     app.mount("/api", make_api(desk, access))
 

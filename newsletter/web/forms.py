@@ -15,15 +15,21 @@ Fields = Mapping[str, Sequence[str]]
 
 async def read_fields(request: Request) -> Fields:
     """Every value of each field; AccessError 413 where the body is too long."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_OCTETS:
-            raise AccessError(413, f"the form is longer than {MOST_OCTETS} octets")
+    body = await read_body(request, MOST_OCTETS)
     kind = request.headers.get("content-type", "")
     if kind.lower().startswith("multipart/form-data"):
         return _read_multipart(kind, body)
     return parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """A whole body; AccessError 413 where it is longer than so many octets."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise AccessError(413, f"the body is longer than {most} octets")
+    return bytes(body)
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -14,7 +14,7 @@ from newsletter import control
 from newsletter.compose import prove_name
 from newsletter.core.model import Key, name_delivery
 from newsletter.core.tokens import Purpose, hash_address
-from newsletter.feedback import Feedback
+from newsletter.feedback import Feedback, Trust
 from newsletter.report import describe_attempts, describe_subscriber, explain_delivery
 from newsletter.store import issues, joining, notices, reports, subscribers
 from newsletter.store.schema import deliveries
@@ -167,9 +167,9 @@ def test_a_report_without_a_token_does_nothing_until_it_is_vouched_for(house: Ho
     assert suppression_of(house, email) is None
     with house.service.database.read() as conn:
         assert [row.email for row in reports.list_reports(conn, unclear=True)] == [email]
-    assert take(house, octets, trust=True) == [("hard", email, "suppressed")]
+    assert take(house, octets, trust=Trust.EVERYBODY) == [("hard", email, "suppressed")]
     assert suppression_of(house, email) == "unknown user"
-    assert take(house, octets, trust=True) == [("hard", email, "ignored")]
+    assert take(house, octets, trust=Trust.EVERYBODY) == [("hard", email, "ignored")]
 
 
 def test_a_token_speaks_for_its_own_person_and_for_nobody_else(house: House) -> None:

@@ -305,8 +305,8 @@ def test_depth_is_bounded_and_no_text_is_lost(tag: str) -> None:
     assert _depth(blocks) <= 2 * MAX_DEPTH + 2, "each may have been wrapped once"
 
 
-def test_a_hundred_thousand_nested_tags_recurse_nowhere() -> None:
-    assert _walk_texts(parse_html("<div><blockquote>" * 100_000 + "deep")) == ["deep"]
+def test_twenty_thousand_nested_tags_recurse_nowhere() -> None:
+    assert _walk_texts(parse_html("<div><blockquote>" * 20_000 + "deep")) == ["deep"]
 
 
 def _walk_texts(blocks: tuple[Block, ...]) -> list[str]:

@@ -23,7 +23,9 @@ CONTRACT = {
     "SMTP__TLS": "opportunistic", "SMTP__CA_FILE": "", "SMTP__CONNECTIONS": "10", "SMTP__RATE": "0",
     "SMTP__TIMEOUT": "60", "RELAYS": "", "SCHEDULE": "", "LOCAL_TIME": "false", "MISFIRE_GRACE": "21600",
     "RETRY_DELAYS": "[300,900,1800,3600,7200,14400]", "EXPIRE_AFTER": "86400", "ON_UNCERTAIN": "resend",
-    "BOUNCE_DOMAIN": "", "BOUNCE_MAILBOX": "", "DKIM__DOMAIN": "", "DKIM__SELECTOR": "", "DKIM__KEY_FILE": "",
+    "BOUNCE_DOMAIN": "", "BOUNCE_MAILBOX": "", "HOOKS__SES_TOPICS": "", "HOOKS__POSTMARK_PASSWORD": "",
+    "HOOKS__MAILGUN_KEY": "", "HOOKS__SENDGRID_KEY": "", "HOOKS__SPARKPOST_PASSWORD": "", "HOOKS__GENERIC_SECRET": "",
+    "DKIM__DOMAIN": "", "DKIM__SELECTOR": "", "DKIM__KEY_FILE": "",
     "DKIM__ED25519_SELECTOR": "", "DKIM__ED25519_KEY_FILE": "", "ARCHIVE": "true", "ALERT_TO": "",
     "RETAIN_DAYS": "400", "TEST_TO": "",
     "WEB__HOST": "127.0.0.1", "WEB__PORT": "8000", "WEB__OPERATOR_PASSWORD": "",
@@ -94,11 +96,14 @@ def test_reads_every_setting() -> None:
         DOMAIN_LIMITS='{"Bücher.example":{"rate":20}}', SCHEDULE="0 7 * * mon-fri", LOCAL_TIME="true",
         MISFIRE_GRACE="60", RETRY_DELAYS="[]", EXPIRE_AFTER="90", ON_UNCERTAIN="hold",
         BOUNCE_DOMAIN="Bounces.example.org", BOUNCE_MAILBOX="imaps://me:word@imap.example.org/INBOX",
+        HOOKS__SES_TOPICS='["arn:one","arn:two"]', HOOKS__POSTMARK_PASSWORD="word", HOOKS__MAILGUN_KEY="word",
+        HOOKS__SENDGRID_KEY="MFkw", HOOKS__SPARKPOST_PASSWORD="word", HOOKS__GENERIC_SECRET="whsec_d29yZA==",
         DKIM__DOMAIN="example.org", DKIM__SELECTOR="news", DKIM__KEY_FILE="rsa.pem",
         DKIM__ED25519_SELECTOR="news2", DKIM__ED25519_KEY_FILE="ed.pem", ALERT_TO="ops@example.org",
         RETAIN_DAYS="30", WEB__HOST="::1", WEB__PORT="0", WEB__OPERATOR_PASSWORD="word", LOG_FORMAT="json",
         LOG_LEVEL="DEBUG", TEST_TO='["me@example.org","you@example.org"]',
     )  # fmt: skip
+    assert settings.hooks.ses_topics == ("arn:one", "arn:two")
     assert settings.test_to == ("me@example.org", "you@example.org")
     assert settings.from_ == From("Daily, Zürich", "news@xn--bcher-kva.example")
     assert (settings.name, settings.language, settings.postal_address) == ("The Daily", "pt-BR", "1 Main Street\nTown")

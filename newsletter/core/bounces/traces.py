@@ -4,7 +4,7 @@ Only where to look; whether it is ours is for those to say who hold the keys.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from newsletter.core.bounces.opening import Opened
@@ -27,16 +27,16 @@ class Traces:
 
 def find_traces(opened: Opened) -> Traces:
     """Look where the message arrived, then at the ENVID, then at what it returns of our mail."""
-    found: dict[str, list[str]] = {"b": [], "u": []}
-    for text in _list_places(opened):
-        for letter, token in _TOKEN.findall(text):
-            found[letter.lower()].append(token.lower())
+    found = _find_tokens(_list_places(opened))
     texts = [block.get("original-envelope-id", "") for block in opened.blocks[:1]]
     texts += [opened.feedback.get("original-envelope-id", ""), opened.returned.get("message-id", "")]
     texts += [opened.headers.get("in-reply-to", ""), opened.copy, opened.notice]
-    names = [name.lower() for text in texts for name in _find_names(text)]
-    bounce, unsubscribe = (tuple(dict.fromkeys(found[letter]))[:MOST_TRACES] for letter in "bu")
-    return Traces(bounce=bounce, unsubscribe=unsubscribe, names=tuple(dict.fromkeys(names))[:MOST_TRACES])
+    return Traces(bounce=found["b"], unsubscribe=found["u"], names=_find_names(texts))
+
+
+def find_in_text(text: str) -> Traces:
+    """Look anywhere in a text, for tokens of return paths and for names."""
+    return Traces(bounce=_find_tokens([text])["b"], unsubscribe=(), names=_find_names([text]))
 
 
 def _list_places(opened: Opened) -> Iterator[str]:
@@ -46,5 +46,15 @@ def _list_places(opened: Opened) -> Iterator[str]:
     yield opened.returned.get("return-path", "")
 
 
-def _find_names(text: str) -> list[str]:
-    return _NAME.findall(text)[:MOST_TRACES]
+def _find_tokens(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The tokens in addresses, by the letter before them."""
+    found = [(letter.lower(), token.lower()) for text in texts for letter, token in _TOKEN.findall(text)]
+    return {
+        wanted: tuple(dict.fromkeys(token for letter, token in found if letter == wanted))[:MOST_TRACES]
+        for wanted in "bu"
+    }
+
+
+def _find_names(texts: Iterable[str]) -> tuple[str, ...]:
+    names = (name.lower() for text in texts for name in _NAME.findall(text)[:MOST_TRACES])
+    return tuple(dict.fromkeys(names))[:MOST_TRACES]
