@@ -17,11 +17,13 @@ FINAL = (DeliveryState.ACCEPTED, DeliveryState.REJECTED, DeliveryState.UNCERTAIN
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How the service stands: owed by state, times as seconds since 1970 or None, relays and alarms by name."""
+    """How the service stands: owed by state, times as seconds since 1970 or None, relays and alarms by name, what came
+    back lately by kind and reason."""
 
     owed: Mapping[str, int]
     relays_up: Mapping[str, bool] = field(default_factory=dict)
     alarms: Mapping[str, int] = field(default_factory=dict)
+    came_back: Mapping[tuple[str, str], int] = field(default_factory=dict)
     next_run: float | None = None
     brief_age_seconds: float | None = None
     broken_briefs: int = 0
@@ -44,6 +46,7 @@ class Metrics:
         self._owed = Gauge("newsletter_owed", "Deliveries owed, by state", ["state"], registry=registry)
         self._relays = Gauge("newsletter_relay_up", "Whether a relay takes mail", ["relay"], registry=registry)
         self._alarms = Gauge("newsletter_alarms", "Alarms that stand, by cause", ["cause"], registry=registry)
+        self._reports = Gauge("newsletter_reports", "What came back in 30 days", ["kind", "reason"], registry=registry)
         self._next_run = Gauge(
             "newsletter_next_run_timestamp_seconds", "When the next issue goes out", registry=registry
         )
@@ -72,6 +75,9 @@ class Metrics:
             gauge.clear()
             for name, value in values.items():
                 gauge.labels(name).set(value)
+        self._reports.clear()
+        for (kind, reason), count in state.came_back.items():
+            self._reports.labels(kind, reason).set(count)
         self._next_run.set(float("nan") if state.next_run is None else state.next_run)
         self._brief_age.set(float("nan") if state.brief_age_seconds is None else state.brief_age_seconds)
         self._broken.set(state.broken_briefs)

@@ -41,6 +41,9 @@ def _show_status(told: dict[str, Any]) -> None:
     typer.echo(f"{doing}; {told['owed']} deliveries are owed now{later}")
     if told["next_run"]:
         typer.echo(f"the next issue goes out at {write_cell(told['next_run'])}")
+    back = {kind: count for kind, count in told["came_back"].items() if count and kind != "days"}
+    if back:
+        typer.echo("came back in 30 days: " + ", ".join(f"{count} {kind}" for kind, count in back.items()))
     for alarm in told["alarms"]:
         typer.echo(
             f"{typer.style('alarm', fg=typer.colors.RED)} since {write_cell(alarm['since'])}: {alarm['message']}"

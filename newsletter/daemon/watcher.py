@@ -28,8 +28,9 @@ from newsletter.core.throttle import Backoff
 from newsletter.daemon.shelf import Found, Shelf
 from newsletter.feedback.patience import find_reason_to_pause
 from newsletter.metrics import Metrics, State
+from newsletter.report.bounces import LATELY, MOST_KINDS
 from newsletter.sources.remote import is_address, show_address
-from newsletter.store import alarms, issues, upkeep
+from newsletter.store import alarms, issues, reports, upkeep
 from newsletter.store.outbox import Finished
 from newsletter.store.throttles import Throttled, read_backoffs
 
@@ -98,6 +99,9 @@ class Watcher:
             queue = upkeep.survey_queue(conn, now)
             sending = upkeep.count_sending(conn)
             paused = upkeep.is_paused(conn)
+            came_back = {
+                (row.kind, row.by): row.n for row in reports.count_by(conn, "reason", now - LATELY, MOST_KINDS)
+            }
             causes = Counter(row.cause for row in alarms.list_standing(conn))
         newest = found.newest.modified_at if found.newest else None
         self.metrics.set_state(
@@ -105,6 +109,7 @@ class Watcher:
                 owed={"queued": queue.owed, "deferred": queue.deferred, "sending": sending},
                 relays_up={relay.name: not _is_shut(backoffs, relay.name, now) for relay in self.service.make_relays()},
                 alarms=causes,
+                came_back=came_back,
                 next_run=next_occurrence(table.cron, table.zone, now).at.timestamp() if table else None,
                 brief_age_seconds=(now - newest).total_seconds() if newest else None,
                 broken_briefs=len(found.broken),

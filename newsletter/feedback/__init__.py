@@ -19,7 +19,7 @@ from newsletter.core.bounces.opening import MOST_OCTETS, open_message
 from newsletter.core.bounces.reading import read_opened
 from newsletter.core.bounces.report import Kind, Report
 from newsletter.core.bounces.traces import Traces, find_traces
-from newsletter.core.errors import TokenError
+from newsletter.core.errors import StoreError, TokenError
 from newsletter.core.model import NOTICE, SubscriberState, parse_delivery
 from newsletter.core.tokens import Purpose, Signer, hash_address
 from newsletter.feedback.owners import Owner, match_reports
@@ -149,6 +149,26 @@ class Feedback:
         except _DryRunError:
             pass
         return taken
+
+    def vouch(self, number: int, *, now: datetime) -> Taken:
+        """Let a report that carries no token of ours count by the address that it names; StoreError where it does."""
+        with self.database.write() as conn:
+            row = rows.find_report(conn, number)
+            if row.is_ours or row.email is None:
+                raise StoreError(f"report {number} needs nobody to vouch for it")
+            report = Report(
+                kind=Kind(row.kind),
+                email=row.email,
+                status=row.status,
+                code=row.code,
+                reason=row.reason,
+                text=row.text,
+            )
+            ((_, owner),) = match_reports(conn, [report], None, by_address=True, anybody=True)
+            action, note = self._act(conn, report, owner, f"{row.source}, vouched for", now)
+            changes = {"action": action, "is_ours": True, "subscriber_id": owner.subscriber_id if owner else None}
+            rows.update_report(conn, number, changes)
+        return Taken(report=report, action=action, owner=owner, note=note)
 
     def _find_owner(self, conn: Connection, traces: Traces, now: datetime) -> Owner | None:
         """Whom the first valid token of ours is about."""

@@ -1,6 +1,5 @@
 """What an operator sees first, and the pages beside: the next runs, what goes on now, people, failures by domain."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,15 +13,12 @@ from newsletter.core.throttle import Limit
 from newsletter.report import describe_briefly
 from newsletter.report.progress import describe_issues, describe_progress
 from newsletter.report.status import describe_domains, describe_relays
-from newsletter.store import issues, search, subscribers, tallies, upkeep
+from newsletter.store import issues, search, tallies, upkeep
 from newsletter.store.alarms import describe_alarms
 from newsletter.transport.smtp import Relay
 
 STRIP = 30
 """So many issues are told at a glance."""
-MOST_FAILURES = 10_000
-"""So many rejections, the latest, are looked at for their domains."""
-MOST_DOMAINS = 30
 
 
 def describe_schedule(timetable: Timetable | None, now: datetime, count: int) -> dict[str, Any]:
@@ -93,25 +89,4 @@ def find_people(conn: Connection, words: str, *, after: int, most: int) -> dict[
     return {
         "subscribers": [{"subscriber": row.id, **describe_briefly(row)} for row in rows[:most]],
         "next": rows[most - 1].id if len(rows) > most else None,
-    }
-
-
-def describe_bounces(conn: Connection) -> dict[str, Any]:
-    """What was refused in the last issues: by kind of reply and by domain; and who is suppressed, by reason."""
-    numbers = [row.id for row in issues.list_latest(conn, STRIP)]
-    kinds: Counter[tuple[int | None, str | None, str]] = Counter()
-    for number in numbers:
-        for kind in tallies.count_failures(conn, number, most=50, outcome="rejected"):
-            kinds[kind.code or None, kind.enhanced or None, kind.wording] += kind.n
-    failed = search.list_rejected_addresses(conn, numbers, MOST_FAILURES)
-    domains = Counter(address.rpartition("@")[2] for address in failed)
-    return {
-        "issues": len(numbers),
-        "kinds": [
-            {"code": code, "enhanced_code": enhanced, "wording": wording, "attempts": n}
-            for (code, enhanced, wording), n in kinds.most_common(50)
-        ],
-        "domains": [{"domain": domain, "rejected": n} for domain, n in domains.most_common(MOST_DOMAINS)],
-        "looked_at": len(failed),
-        "suppressions": [{"reason": reason, "addresses": n} for reason, n in subscribers.count_suppressions(conn)],
     }

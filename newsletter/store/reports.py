@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, update
 
+from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Key
 from newsletter.store.issues import insert_ignoring
 from newsletter.store.schema import deliveries, inbound, reports
@@ -57,6 +58,20 @@ def list_reports(
     return conn.execute(query.order_by(reports.c.id.desc()).limit(most)).all()
 
 
+def find_report(conn: Connection, number: int) -> Row[Any]:
+    """A report by its number, with where it came from; StoreError where there is none."""
+    query = select(reports, inbound.c.source).join(inbound, inbound.c.id == reports.c.inbound_id)
+    row = conn.execute(query.where(reports.c.id == number)).first()
+    if row is None:
+        raise StoreError(f"there is no report {number}")
+    return row
+
+
+def update_report(conn: Connection, number: int, changes: Mapping[str, Any]) -> None:
+    """Write down what became of a report."""
+    conn.execute(update(reports).where(reports.c.id == number).values(changes))
+
+
 def list_of_deliveries(
     conn: Connection, *, issue_id: int | None = None, subscriber_id: int | None = None
 ) -> Iterator[Row[Any]]:
@@ -84,18 +99,20 @@ def count_readers(conn: Connection, issue_ids: Collection[int], kinds: Sequence[
 
 
 def count_by(conn: Connection, column: str, since: datetime, most: int) -> Sequence[Row[Any]]:
-    """How many reports since then, by kind and a column (`reason`, `domain`), the most first."""
-    by = reports.c[column].label("by")
-    query = select(reports.c.kind, by, func.count().label("n")).where(
-        reports.c.at >= since, reports.c.kind.in_(COUNTED)
-    )
-    return conn.execute(query.group_by(reports.c.kind, by).order_by(func.count().desc(), by).limit(most)).all()
+    """How many reports of ours since then, by kind and a column (`reason`, `domain`), the most first."""
+    by, n = reports.c[column].label("by"), func.count().label("n")
+    counted = select(reports.c.kind, by, n).where(*_lately(since)).group_by(reports.c.kind, by)
+    return conn.execute(counted.order_by(n.desc(), by).limit(most)).all()
 
 
 def list_moments(conn: Connection, since: datetime) -> list[tuple[datetime, str]]:
-    """When reports came and of which kind, oldest first."""
-    query = select(reports.c.at, reports.c.kind).where(reports.c.at >= since, reports.c.kind.in_(COUNTED))
-    return [(row.at, row.kind) for row in conn.execute(query.order_by(reports.c.at))]
+    """When reports of ours came and of which kind, oldest first."""
+    query = select(reports.c.at, reports.c.kind).where(*_lately(since)).order_by(reports.c.at)
+    return [(row.at, row.kind) for row in conn.execute(query)]
+
+
+def _lately(since: datetime) -> tuple[ColumnElement[bool], ...]:
+    return reports.c.at >= since, reports.c.is_ours, reports.c.kind.in_(COUNTED)
 
 
 def list_accepted(conn: Connection, subscriber_id: int, issue_ids: Collection[int]) -> list[int]:

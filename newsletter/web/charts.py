@@ -82,6 +82,23 @@ def plot_throughput(minutes: Sequence[Mapping[str, Any]]) -> Plot:
     return Plot(boxes=boxes, peak=peak, minutes=each, first_at=first, last_at=first + places * each * MINUTE)
 
 
+def plot_days(days: Sequence[Mapping[str, Any]]) -> list[Box]:
+    """What came back, a stacked bar a day, coloured as what it means for the mails."""
+    kinds = {"hard": "rejected", "soft": "deferred", "complaint": "uncertain", "unsubscribe": "excluded"}
+    most = max((sum(told[kind] for kind in kinds) for told in days), default=0)
+    width = WIDE / max(LEAST_BARS, len(days))
+    boxes = []
+    for place, told in enumerate(days):
+        y = HIGH
+        for kind, colour in kinds.items():
+            if told[kind]:
+                height = max(LEAST, HIGH * told[kind] / most)
+                y = max(0.0, y - height)
+                text = f"{told['day']}: {told[kind]:,} {kind}"
+                boxes.append(Box(x=place * width, y=y, width=width * 0.8, height=height, kind=colour, text=text))
+    return boxes
+
+
 def plot_strip(issues: Sequence[Mapping[str, Any]], places: int) -> list[Box]:
     """The last issues, the newest at the right: as high as many were selected, coloured by how it went."""
     most = max((told["selected"] for told in issues), default=0)

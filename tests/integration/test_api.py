@@ -139,7 +139,7 @@ async def test_everything_the_console_shows_has_an_address(house: House) -> None
     for path in ("/status", "/schedule", "/settings", "/topics", "/bounces", "/issues", "/deliveries", "/subscribers"):
         assert await get(house, path)
     acts = {path.rpartition("/")[2] for path, methods in described["paths"].items() if "post" in methods}
-    assert acts == {"pause", "resume", "cancel", "retry", "settle-sent", "settle-resend"}
+    assert acts == {"pause", "resume", "cancel", "retry", "settle-sent", "settle-resend", "vouch"}
     for path, methods in described["paths"].items():
         for operation in methods.values():
             assert operation["summary"], path

@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from newsletter import control
 from newsletter.compose import prove_name
+from newsletter.core.errors import StoreError
 from newsletter.core.model import Key, name_delivery
 from newsletter.core.tokens import Purpose, hash_address
 from newsletter.feedback import Feedback, Trust
@@ -155,6 +156,26 @@ def test_trying_it_out_changes_nothing(house: House) -> None:
     assert take(house, octets, dry_run=True) == [("hard", "ann@example.org", "suppressed")]
     assert suppression_of(house, "ann@example.org") is None
     assert take(house, octets) == [("hard", "ann@example.org", "suppressed")]
+
+
+def test_an_operator_may_vouch_for_a_report_that_was_kept(house: House) -> None:
+    take(house, write_bounce("news@example.org", "ann@example.org", "stranger@example.net"))
+    take(house, write_complaint("news@example.org", "ben@example.org"))
+    feedback = Feedback(database=house.service.database, signer=house.service.signer)
+    with house.service.database.read() as conn:
+        unclear = {row.email: row.id for row in reports.list_reports(conn, unclear=True)}
+    told = {email: feedback.vouch(number, now=house.now).action for email, number in unclear.items()}
+    assert told == {
+        "ben@example.org": "unsubscribed",
+        "stranger@example.net": "suppressed",
+        "ann@example.org": "suppressed",
+    }
+    assert house.service.find_person("ann@example.org").source == "test, vouched for"
+    with house.service.database.read() as conn:
+        assert reports.list_reports(conn, unclear=True) == []
+    for number in (*unclear.values(), 99):
+        with pytest.raises(StoreError, match="report"):
+            feedback.vouch(number, now=house.now)
 
 
 # ── Forgers ─────────────────────────────────────────────────────────────────────────────────────────────────────────

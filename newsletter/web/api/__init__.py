@@ -18,10 +18,12 @@ from newsletter.compose import reproduce_mail
 from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Exclusion, parse_delivery
 from newsletter.core.search import CODE, Search
+from newsletter.feedback import Feedback
 from newsletter.publish import audit as audit_issue
 from newsletter.report import describe_subscriber, explain_delivery
+from newsletter.report.bounces import describe_bounces
 from newsletter.report.deliveries import describe_delivery, find_deliveries
-from newsletter.report.overview import describe_bounces, describe_overview, describe_schedule, find_people
+from newsletter.report.overview import describe_overview, describe_schedule, find_people
 from newsletter.report.progress import describe_issues, describe_progress
 from newsletter.report.topics import describe_topics
 from newsletter.settings.shown import show_settings
@@ -127,9 +129,16 @@ def _add_service(api: FastAPI, desk: Desk) -> None:
 
     @api.get("/bounces", response_model=models.Bounces, tags=["service"])
     def read_bounces() -> Any:
-        """What was refused in the last issues, and who is suppressed."""
+        """What came back lately, what was refused in the last issues, and who is suppressed."""
         with desk.service.database.read() as conn:
-            return describe_bounces(conn)
+            return describe_bounces(conn, desk.service.now())
+
+    @api.post("/reports/{number}/vouch", response_model=models.ReportTaken, tags=["service"])
+    def vouch_for_report(number: Number) -> Any:
+        """Vouch for a report that carries no token of ours: it counts by the address that it names."""
+        service = desk.service
+        feedback = Feedback(database=service.database, signer=service.signer)
+        return feedback.vouch(number, now=service.now()).describe()
 
 
 def _add_issues(api: FastAPI, desk: Desk) -> None:

@@ -150,6 +150,31 @@ class Delivery(Model):
     last_response: str | None
 
 
+class ShortReport(Model):
+    """What came back of a mail, in short."""
+
+    at: datetime
+    kind: str
+    status: str | None
+    reason: str
+    action: str
+
+
+class Report(Model):
+    """What came back of a mail, and what was done about it."""
+
+    at: datetime
+    kind: str
+    email: str | None
+    delivery: str | None
+    status: str | None
+    code: int | None
+    reason: str
+    text: str
+    action: str
+    source: str
+
+
 class Attempt(Model):
     """A line of the delivery log."""
 
@@ -166,6 +191,7 @@ class Attempt(Model):
     response: str
     message_id: str
     seconds: float
+    reports: list[ShortReport] = Field(description="What came back of it.")
 
 
 class DeliveryInFull(Delivery):
@@ -248,6 +274,17 @@ class ShortDelivery(Model):
     attempts: Count
 
 
+class OwnMail(Model):
+    """A mail of the service's own to a person."""
+
+    kind: str
+    email: str
+    language: str
+    choice: dict[str, Any]
+    at: datetime
+    confirmed_at: datetime | None
+
+
 class SubscriberInFull(Person):
     """Everything held on a person."""
 
@@ -255,6 +292,8 @@ class SubscriberInFull(Person):
     deliveries: list[ShortDelivery]
     signed_up_at: datetime
     earlier: list[Earlier]
+    mails: list[OwnMail] = Field(description="Mails of the service's own, as confirmations.")
+    reports: list[Report]
 
 
 class Alarm(Model):
@@ -324,9 +363,75 @@ class ReasonCount(Model):
     addresses: Count
 
 
-class Bounces(Model):
-    """What was refused in the last issues, and who is suppressed."""
+class CameBack(Model):
+    """How much came back lately, by kind."""
 
+    days: Count
+    hard: Count
+    soft: Count
+    complaint: Count
+    unsubscribe: Count
+    auto_reply: Count = Field(alias="auto-reply")
+
+
+class ReportReason(Model):
+    """How many reports of a kind gave a reason."""
+
+    kind: str
+    reason: str
+    reports: Count
+
+
+class DomainCameBack(Model):
+    """What came back from a domain."""
+
+    domain: str
+    hard: Count
+    soft: Count
+    complaint: Count
+    unsubscribe: Count
+    auto_reply: Count = Field(alias="auto-reply")
+
+
+class DayCameBack(Model):
+    """What came back on a day (UTC)."""
+
+    day: date
+    hard: Count
+    soft: Count
+    complaint: Count
+    unsubscribe: Count
+    auto_reply: Count = Field(alias="auto-reply")
+
+
+class UnclearReport(Report):
+    """A report that carries no token of ours: an operator may vouch for it."""
+
+    report: Count
+
+
+class ReportTaken(Model):
+    """A report as it was taken."""
+
+    kind: str
+    email: str | None
+    delivery: str | None
+    status: str | None
+    code: int | None
+    reason: str
+    text: str
+    action: str
+    note: str
+
+
+class Bounces(Model):
+    """What came back lately, what was refused in the last issues, and who is suppressed."""
+
+    came_back: CameBack
+    reasons: list[ReportReason]
+    came_back_from: list[DomainCameBack]
+    by_day: list[DayCameBack]
+    unclear: list[UnclearReport]
     issues: Count
     kinds: list[ReplyKind]
     domains: list[DomainCount]
@@ -423,3 +528,4 @@ class Reasons(Model):
     frequency: str
     stories: list[Placed]
     left_out: list[Placed]
+    reports: list[Report]

@@ -11,16 +11,20 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from newsletter.core.search import KEYS, STATES
-from newsletter.report.overview import STRIP, describe_bounces, describe_overview, describe_schedule
+from newsletter.feedback import Feedback
+from newsletter.report import describe_report
+from newsletter.report.bounces import describe_bounces
+from newsletter.report.overview import STRIP, describe_overview, describe_schedule
 from newsletter.report.topics import describe_topics
 from newsletter.settings.shown import show_settings
+from newsletter.store import reports
 from newsletter.web import charts
 from newsletter.web.access import Access, Operator
 from newsletter.web.acts import set_service_paused
 from newsletter.web.console.deliveries import add_deliveries
 from newsletter.web.console.issues import add_issues
 from newsletter.web.console.people import add_people
-from newsletter.web.console.room import Room
+from newsletter.web.console.room import Number, Room
 from newsletter.web.desk import Desk
 from newsletter.web.forms import read_form
 from newsletter.web.pages import PageRoute, PageTemplates, answer_page
@@ -74,8 +78,22 @@ def _add_tables(router: APIRouter, room: Room) -> None:
     @router.get("/bounces")
     def show_bounces(operator: known) -> Response:
         with room.desk.service.database.read() as conn:
-            told = describe_bounces(conn)
-        return room.answer(operator, "bounces", told=told)
+            told = describe_bounces(conn, room.desk.service.now())
+        return room.answer(operator, "bounces", told=told, days=charts.plot_days(told["by_day"]))
+
+    @router.get("/reports/{number}/vouch")
+    def ask_to_vouch(operator: known, number: Number) -> Response:
+        with room.desk.service.database.read() as conn:
+            row = reports.find_report(conn, number)
+            return room.answer(operator, "vouch", here="bounces", told=describe_report(row), is_ours=row.is_ours)
+
+    @router.post("/reports/{number}/vouch")
+    async def vouch(request: Request, operator: known, number: Number) -> Response:
+        room.access.check_form(operator, (await read_form(request)).get("csrf", ""))
+        service = room.desk.service
+        feedback = Feedback(database=service.database, signer=service.signer)
+        await run_in_threadpool(feedback.vouch, number, now=service.now())
+        return RedirectResponse("/console/bounces", 303)
 
     @router.get("/topics")
     def show_topics(operator: known) -> Response:
