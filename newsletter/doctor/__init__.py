@@ -18,7 +18,7 @@ from newsletter.doctor.dns import check_dns
 from newsletter.doctor.findings import Finding
 from newsletter.doctor.keys import check_dkim
 from newsletter.doctor.relays import check_relays
-from newsletter.doctor.surroundings import check_base_url, check_disk, check_schedule
+from newsletter.doctor.surroundings import check_base_url, check_bounces, check_disk, check_schedule
 from newsletter.sources.remote import show_address
 from newsletter.store import issues
 from newsletter.store.database import HEAD
@@ -166,6 +166,7 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("relay", "Mend NEWSLETTER_SMTP__… or NEWSLETTER_RELAYS.", check_relays),
     ("dkim", "Mend the file, or NEWSLETTER_DKIM__…: until then nothing is sent.", check_dkim),
     ("dns", "Mend what it names.", check_dns),
+    ("bounces", "Mend NEWSLETTER_BOUNCE_MAILBOX.", check_bounces),
     ("base_url", "Mend NEWSLETTER_BASE_URL.", check_base_url),
     ("postal_address", "Mend NEWSLETTER_POSTAL_ADDRESS.", _check_postal_address),
     ("disk", "Look at the folder of the database.", check_disk),

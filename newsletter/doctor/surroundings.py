@@ -10,6 +10,7 @@ from newsletter.core.cron import last_occurrence
 from newsletter.core.dns_records import is_reserved
 from newsletter.core.errors import NewsletterError
 from newsletter.doctor.findings import Finding, is_loopback
+from newsletter.mailbox import open_mailbox
 from newsletter.store.agenda import read_agenda
 
 ANSWER_SECONDS = 5.0
@@ -53,6 +54,21 @@ def visit(address: str) -> Finding:
         remedy = "Let the web server in front pass requests on to `newsletter run`."
         return Finding(check="base_url", state="warn", found=f"{address} answers, but is not ours", remedy=remedy)
     return Finding(check="base_url", state="ok", found=f"{address} reaches our pages, which say: {status}")
+
+
+def check_bounces(service: Service) -> Iterator[Finding]:
+    """Whether what comes back has a way to us, and can be read: nothing is moved."""
+    settings = service.settings
+    is_called = any(value for _, value in settings.hooks)
+    if settings.bounce_mailbox is not None:
+        mailbox = open_mailbox(settings.bounce_mailbox)
+        mailbox.close()
+        yield Finding(check="bounces", state="ok", found="the mailbox can be read")
+    elif is_called:
+        yield Finding(check="bounces", state="ok", found="relays report by HTTP")
+    else:
+        remedy = "Set NEWSLETTER_BOUNCE_DOMAIN and NEWSLETTER_BOUNCE_MAILBOX, or a hook: dead addresses cost you."
+        yield Finding(check="bounces", state="warn", found="what comes back is not read by itself", remedy=remedy)
 
 
 def check_disk(service: Service) -> Iterator[Finding]:

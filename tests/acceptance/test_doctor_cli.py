@@ -78,14 +78,14 @@ def test_a_service_that_is_well(ready: Workshop) -> None:
         found = examine(ready)
         lines = ready.run("doctor").out.splitlines()
     # An example's domain is nobody's: of it there is nothing to ask, and no reader to reach.
-    assert [check for check, finding in found.items() if finding["state"] != "ok"] == ["dns", "base_url"]
+    assert [check for check, finding in found.items() if finding["state"] != "ok"] == ["dns", "bounces", "base_url"]
     assert list(found) == [
         *("settings.from", "settings.secret_key", "database", "topics", "templates", "briefs"),
         *("relay.connection", "relay.tls", "relay.size", "relay.offers", "relay.limits"),
-        *("dkim.key", "dkim.alignment", "dns", "base_url", "postal_address", "disk", "schedule", "clock"),
+        *("dkim.key", "dkim.alignment", "dns", "bounces", "base_url", "postal_address", "disk", "schedule", "clock"),
     ]
     assert len(lines) == len(found) + 1  # two keys
-    assert sum(line.startswith("ok    ") for line in lines) == len(lines) - 2
+    assert sum(line.startswith("ok    ") for line in lines) == len(lines) - 3
     assert server.mails == []
     assert {session.login for session in server.sessions} == {"ada"}
     assert all("QUIT" in session.verbs and "MAIL" not in session.verbs for session in server.sessions)
@@ -284,6 +284,18 @@ def test_room_beside_the_database(ready: Workshop, monkeypatch: pytest.MonkeyPat
     usage = SimpleNamespace(free=free, total=100e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     expect(ready, "disk", state, f"{free / 1e9:.1f} GB of 100 GB")
+
+
+def test_the_way_of_what_comes_back(ready: Workshop) -> None:
+    expect(ready, "bounces", "warn", "not read", "NEWSLETTER_BOUNCE_MAILBOX")
+    ready.configure(HOOKS__MAILGUN_KEY="key")
+    expect(ready, "bounces", "ok", "by HTTP")
+    ready.configure(BOUNCE_MAILBOX="maildir:nowhere")
+    expect(ready, "bounces", "fail", "nowhere is no maildir")
+    for part in ("new", "cur", "tmp"):
+        (ready.folder / "box" / part).mkdir(parents=True)
+    ready.configure(BOUNCE_MAILBOX="maildir:box")
+    expect(ready, "bounces", "ok", "can be read")
 
 
 def test_a_postal_address_is_missed(ready: Workshop) -> None:

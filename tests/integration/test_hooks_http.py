@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from daemon_house import House
 from fastapi import FastAPI
+from hook_calls import make_certificate, postmark, ses, write_basic, write_standard
 from test_feedback import house as feedback_house
 from test_feedback import key_of, suppression_of
-from test_hooks import make_certificate, postmark, ses, write_basic, write_standard
 from web_house import open_client
 
 from newsletter.compose import prove_name

@@ -4,28 +4,22 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import NameOID
+from hook_calls import NOW, mailgun, make_certificate, postmark, sendgrid, ses, sparkpost, write_basic, write_standard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.core.hooks import signatures
 from newsletter.core.hooks.events import read_events
 
-NOW = datetime(2026, 11, 25, 8, 0, tzinfo=UTC)
 NAME = "12-345.wftdyitzvt5n5wak"
 
 # ── Signatures ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def write_basic(password: str) -> str:
-    return f"Basic {base64.b64encode(f'relay:{password}'.encode()).decode()}"
 
 
 def test_a_password_of_http_basic() -> None:
@@ -57,13 +51,6 @@ def test_sendgrids_signature() -> None:
     other = rsa.generate_private_key(65537, 2048).public_key()
     der = other.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert not signatures.is_sendgrid(b"[]", "1700000000", signed, base64.b64encode(der).decode())
-
-
-def write_standard(body: bytes, secret: bytes, at: datetime, name: str = "msg_1") -> dict[str, str]:
-    moment = str(int(at.timestamp()))
-    mac = hmac.new(secret, f"{name}.{moment}.".encode() + body, hashlib.sha256).digest()
-    signed = f"v1,AAAA v1,{base64.b64encode(mac).decode()}"
-    return {"webhook-id": name, "webhook-timestamp": moment, "webhook-signature": signed}
 
 
 @pytest.mark.parametrize(
@@ -102,13 +89,6 @@ def test_certificates_come_from_amazon_sns_alone(address: str, is_ours: bool) ->
     assert signatures.is_sns_address(address) is is_ours
 
 
-def make_certificate(key: Any) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.example")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(7).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 @pytest.mark.parametrize(("version", "algorithm"), [("1", hashes.SHA1()), ("2", hashes.SHA256())])
 def test_the_signature_of_amazon_sns(version: str, algorithm: hashes.HashAlgorithm) -> None:
     key = rsa.generate_private_key(65537, 2048)
@@ -127,27 +107,6 @@ def test_the_signature_of_amazon_sns(version: str, algorithm: hashes.HashAlgorit
 
 
 # ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def postmark(kind: str = "Bounce", **fields: Any) -> dict[str, Any]:
-    return {"RecordType": kind, "ID": 7, "Email": "ann@example.org", **fields}
-
-
-def mailgun(event: str, **fields: Any) -> dict[str, Any]:
-    return {"signature": {}, "event-data": {"event": event, "recipient": "ann@example.org", **fields}}
-
-
-def sendgrid(event: str, **fields: Any) -> dict[str, Any]:
-    return {"event": event, "email": "ann@example.org", **fields}
-
-
-def sparkpost(kind: str, **fields: Any) -> dict[str, Any]:
-    return {"msys": {"message_event": {"type": kind, "rcpt_to": "ann@example.org", **fields}}}
-
-
-def ses(**fields: Any) -> dict[str, Any]:
-    recipient = {"emailAddress": "ann@example.org", "diagnosticCode": "smtp; 550 5.1.1 user unknown"}
-    return {"notificationType": "Bounce", "bounce": {"bouncedRecipients": [recipient], **fields}}
 
 
 @pytest.mark.parametrize(
