@@ -17,7 +17,7 @@ from newsletter.store import database
 for name in [name for name in os.environ if name.upper().startswith("NEWSLETTER_")]:
     del os.environ[name]
 
-settings.register_profile("unhurried", deadline=None, max_examples=50)  # twice as many take a minute of the five
+settings.register_profile("unhurried", deadline=None, max_examples=40)  # twice as many take half a minute of the five
 settings.load_profile("unhurried")
 
 

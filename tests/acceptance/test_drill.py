@@ -13,8 +13,8 @@ from drill import Plan, run_drill
 @pytest.mark.parametrize(
     "plan",
     [
-        Plan(readers=250, connections=6, kills=4, policy="resend", pipelining=True, seed=11),
-        Plan(readers=250, connections=6, kills=3, policy="hold", pipelining=False, seed=12),
+        Plan(readers=150, connections=6, kills=3, policy="resend", pipelining=True, seed=11),
+        Plan(readers=120, connections=6, kills=2, policy="hold", pipelining=False, seed=12),
     ],
     ids=["resend with PIPELINING", "hold without PIPELINING"],
 )

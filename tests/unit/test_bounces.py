@@ -409,6 +409,35 @@ def test_words_come_before_numbers(text: str, status: str | None, code: int | No
     assert (found, find_kind(found, status, code)) == (reason, kind)
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("550-5.1.1 The email account that you tried to reach does not exist", Reason.UNKNOWN_USER),
+        ("550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", Reason.UNKNOWN_USER),
+        ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup", Reason.UNKNOWN_USER),
+        ("550 Requested action not taken: mailbox unavailable", Reason.UNKNOWN_USER),
+        ("553 sorry, that recipient is not in my validrcptto list (#5.7.1)", Reason.UNKNOWN_USER),
+        ("511 sorry, no mailbox here by that name (#5.1.1 - chkuser)", Reason.UNKNOWN_USER),
+        ("550 unrouteable address", Reason.UNKNOWN_HOST),
+        ("550 5.4.310 DNS domain nosuch.example does not exist", Reason.UNKNOWN_HOST),
+        ("[Errno 8] nodename nor servname provided, or not known", Reason.UNKNOWN_HOST),
+        ("556 5.1.10 Domain nosuch.example does not accept mail (nullMX)", Reason.TAKES_NO_MAIL),
+        ("552-5.2.2 The recipient's inbox is out of storage space and inactive", Reason.MAILBOX_FULL),
+        ("452 4.2.2 The email account that you tried to reach is over quota", Reason.MAILBOX_FULL),
+        ("550 5.7.1 Our system has detected that this message is likely unsolicited mail", Reason.SPAM),
+        ("550 5.7.26 This mail has been blocked because the sender is unauthenticated", Reason.AUTHENTICATION),
+        ("550 5.7.606 Access denied, banned sending IP [192.0.2.1]", Reason.BLOCKED),
+        ("421 RP-001 The server has exceeded the rate limit allowed", Reason.RATE),
+        ("554 Message not allowed - [PH01] Email not accepted for policy reasons.", Reason.POLICY),
+        ("450 4.1.8 Sender address rejected: Domain not found", Reason.POLICY),
+        ("550 5.3.0 Rejected, please use our web form", Reason.SYSTEM),
+        ("4.4.7 Message expired: unable to deliver in 840 minutes", Reason.EXPIRED),
+    ],
+)
+def test_what_the_great_providers_and_common_servers_say(said: str, reason: Reason) -> None:
+    assert read_one(write_dsn(write_block(status="5.0.0", said=said))).reason is reason
+
+
 # ── No false alarms, and any bytes ──────────────────────────────────────────────────────────────────────────────────
 
 

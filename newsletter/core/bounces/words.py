@@ -36,7 +36,7 @@ _PHRASES: tuple[tuple[Reason, str], ...] = (
     (
         Reason.UNKNOWN_USER,
         r"""
-        recipient address rejected: access denied
+        recipient address rejected: access denied|not in my validrcptto
         """,
     ),
     (
@@ -113,7 +113,7 @@ _PHRASES: tuple[tuple[Reason, str], ...] = (
         null ?mx|couldn't find a mail exchanger|no mx found for
         do(?:es)? not accept (?:any )?(?:mail|e-?mail|messages)|no smtp service
         does not (?:receive|run) (?:mail|email)|no mail (?:service )?(?:accepted )?(?:for|here)
-        mail (?:is )?not accepted (?:by|at|for)|no mail exchanger|not accepting (?:mail|messages) for
+        mail (?:is )?not accepted (?:by|at|for)(?! polic)|no mail exchanger|not accepting (?:mail|messages) for
         smtp service not available here|host does not accept mail|domain (?:does not|doesn't) accept
         mail receiving disabled|not configured to (?:receive|accept)|no valid mail server
         """,
@@ -124,6 +124,7 @@ _PHRASES: tuple[tuple[Reason, str], ...] = (
         (?:host|domain|site|mail ?server)(?: name)?\b.{0,30}\b(?:unknown|not (?:be )?(?:found|resolved|exist))
         unknown (?:mail )?(?:host|domain|site)|no such (?:host|domain|site)|nxdomain
         unrout(?:e)?able (?:mail )?(?:domain|address)|non-?existe?nt (?:host|domain)|couldn't find any host
+        nodename nor servname
         name or service not known|no (?:mx|dns|a) (?:or a )?record|illegal host|(?:invalid|bad|unresolvable) domain
         domain (?:name )?(?:is )?(?:invalid|must|not|isn't)|cannot resolve|dns (?:error|failure|soft error)
         bad destination (?:mailbox address|system|host)|host or domain name not found
@@ -134,7 +135,7 @@ _PHRASES: tuple[tuple[Reason, str], ...] = (
         Reason.MOVED,
         r"""
         (?:{who}|he|she|i) (?:has |have )?(?:been )?(?:moved|changed)|has moved to|change of address
-        new (?:e-?mail )?address is|address (?:has )?changed|no longer (?:at|with) this|mailbox moved|please use
+        new (?:e-?mail )?address is|address (?:has )?changed|no longer (?:at|with) this|mailbox moved
         try .{0,5}new address
         """,
     ),
