@@ -24,7 +24,7 @@ def write_dsn(*recipients: str, notice: str = "It did not work.", head: str = DA
         f'{head}Content-Type: multipart/report; report-type=delivery-status; boundary="b"\nMIME-Version: 1.0\n\n'
         f"--b\nContent-Type: text/plain; charset=utf-8\n\n{notice}\n\n"
         f"--b\nContent-Type: message/delivery-status\n\n{blocks}\n"
-        f"--b\nContent-Type: text/rfc822-headers\n\n{COPY}\n--b--\n"
+        f"--b\nContent-Type: image/gif\n\nGIF\n--b\nContent-Type: text/rfc822-headers\n\n{COPY}\n--b--\n"
     ).encode()
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from newsletter.core.bounces.opening import DAEMON, Opened
-from newsletter.core.bounces.report import Report
+from newsletter.core.bounces.report import Reason, Report
 from newsletter.core.bounces.status import (
     MOST_RECIPIENTS,
     find_address,
@@ -41,6 +41,8 @@ _FAILED = compile_phrases(
     problem.{0,40}deliver
     """
 )
+# A reply of the other side, to the end of its line: what it says counts before the sentences around it.
+_REPLY = re.compile(r"(?<![\d.:@/-])[45]\d\d(?:[ -]|: )[^\n]*(?:\n[ \t]+[^\n]*){0,2}")
 _TRANSCRIPT = re.compile(
     r"^[^\n]{0,20}\b5\d\d[ -].{1,600}rcpt to:? ?<?\S{1,64}@", re.IGNORECASE | re.DOTALL | re.MULTILINE
 )
@@ -78,8 +80,9 @@ def read_plain(opened: Opened) -> Iterator[Report]:
         return
     emails = _split(failed) or _find_recipients(opened)
     for email in emails[:MOST_RECIPIENTS]:
-        context = find_context(notice, {email}) if len(emails) > 1 else ""
-        yield make_bounce(email, context or notice[:4_000], None)
+        said = (find_context(notice, {email}) if len(emails) > 1 else "") or notice[:4_000]
+        report = make_bounce(email, "\n".join(_REPLY.findall(said)), None)
+        yield make_bounce(email, said, None) if report.reason == Reason.NONE else report
 
 
 def _is_bounce(opened: Opened) -> bool:

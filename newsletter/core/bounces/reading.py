@@ -6,14 +6,7 @@ from newsletter.core.bounces.plain import read_plain
 from newsletter.core.bounces.report import Kind, Report
 from newsletter.core.bounces.status import read_status
 
-_READERS = (
-    read_complaint,
-    read_status,
-    lambda o: read_notification(o.notice),
-    read_unsubscribe,
-    read_auto_reply,
-    read_plain,
-)
+_CERTAIN = (read_complaint, read_status, lambda o: read_notification(o.notice), read_unsubscribe, read_auto_reply)
 
 
 def read_reports(octets: bytes) -> tuple[Report, ...]:
@@ -23,9 +16,16 @@ def read_reports(octets: bytes) -> tuple[Report, ...]:
 
 def read_opened(opened: Opened) -> tuple[Report, ...]:
     """The same of a message that was taken apart."""
-    for read in _READERS:
+    reports = _read_one(opened)
+    return reports or (Report(kind=Kind.NO_REPORT),)
+
+
+def _read_one(opened: Opened) -> tuple[Report, ...]:
+    for read in _CERTAIN:
         if reports := tuple(read(opened)):
             return reports
-    if opened.nested:
-        return read_reports(opened.nested)
-    return (Report(kind=Kind.NO_REPORT),)
+    # A bounce that returns a bounce says inside what it is about.
+    inside = open_message(opened.nested) if opened.nested else None
+    if inside is not None and (reports := tuple(read_status(inside)) or tuple(read_plain(inside))):
+        return reports
+    return tuple(read_plain(opened))

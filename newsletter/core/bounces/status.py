@@ -13,7 +13,9 @@ from newsletter.core.bounces.report import Kind, Reason, Report
 MOST_SAID = 500
 MOST_ADDRESSES = 500
 MOST_RECIPIENTS = 100
-_ADDRESS = re.compile(r"(?:\"[^\"\s]{1,62}\"|[\w.!#$%&'*+/=?^`{|}~-]{1,64})@(?:[\w-]{1,63}\.)*[\w-]{1,63}")
+_ADDRESS = re.compile(
+    r"(?:\"[^\"\s]{1,62}\"|[\w.!#$%&'*+/=?^`{|}~-]{1,64})@(?:[a-zA-Z0-9\u00a1-\u1fff-]{1,63}\.)*[a-zA-Z0-9\u00a1-\u1fff-]{1,63}"
+)
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]|\.\d)")
 _CODE = re.compile(r"(?<![\d.:@/-])([245]\d\d)(?=[\s-]|$|;|:)(?!\s*(?:bytes|octets|secs?|seconds|hours|days|min))")
 _ESCAPED = re.compile(r"\\x\{([0-9A-F]{2,5})\}")
