@@ -393,7 +393,7 @@ CELLS = {
     "language": st.sampled_from(["", "de", "xx"]),
 }
 ROWS = st.lists(st.fixed_dictionaries({"email": EMAILS}, optional=CELLS), max_size=12)
-UNHURRIED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+UNHURRIED = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def empty(database: Database) -> None:

@@ -656,8 +656,8 @@ def test_a_hostile_body_loses_no_other_story(unit: str) -> None:
     assert parse(f"## One\n\n{unit * 2000}\n\n## Two\n").stories[-1].title == "Two"
 
 
-def test_thousands_of_stories() -> None:
-    titles = [f"Title number {number}" for number in range(3000)]
+def test_a_thousand_stories() -> None:
+    titles = [f"Title number {number}" for number in range(1000)]
     brief = parse(details("".join(f"\n{title}\n\nText of {title}.\n" for title in titles), *titles))
     assert [story.title for story in brief.stories] == titles
     assert [story.text for story in brief.stories] == [f"Text of {title}." for title in titles]
