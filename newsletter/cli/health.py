@@ -7,6 +7,7 @@ import typer
 from newsletter.cli.books import write_counts
 from newsletter.cli.context import open_from
 from newsletter.cli.output import Json, write_cell, write_json
+from newsletter.core.bounces.report import Kind
 
 if TYPE_CHECKING:
     from newsletter.doctor import Finding
@@ -41,9 +42,10 @@ def _show_status(told: dict[str, Any]) -> None:
     typer.echo(f"{doing}; {told['owed']} deliveries are owed now{later}")
     if told["next_run"]:
         typer.echo(f"the next issue goes out at {write_cell(told['next_run'])}")
-    back = {kind: count for kind, count in told["came_back"].items() if count and kind != "days"}
-    if back:
-        typer.echo("came back in 30 days: " + ", ".join(f"{count} {kind}" for kind, count in back.items()))
+    back = told["came_back"]
+    if kinds := [f"{back[kind]} {kind}" for kind in Kind if back.get(kind)]:
+        typer.echo(f"came back in {back['days']} days: {', '.join(kinds)}")
+        typer.echo("  " + ", ".join(f"{reason} {count}" for reason, count in back["reasons"].items()))
     for alarm in told["alarms"]:
         typer.echo(
             f"{typer.style('alarm', fg=typer.colors.RED)} since {write_cell(alarm['since'])}: {alarm['message']}"

@@ -15,6 +15,8 @@ REFUSING_ISSUES = 30
 """Of so many issues, the last, refusals are told."""
 MOST_FAILURES = 10_000
 """So many rejections, the latest, are looked at for their domains."""
+FAILING = ("hard", "soft", "complaint")
+MOST_TOLD = 10
 MOST_KINDS, MOST_DOMAINS, MOST_UNCLEAR = 50, 30, 50
 
 
@@ -24,6 +26,18 @@ def count_came_back(conn: Connection, now: datetime) -> dict[str, int]:
     for row in reports.count_by(conn, "kind", now - LATELY, len(reports.COUNTED)):
         counted[row.kind] = row.n
     return {"days": LATELY.days, **counted}
+
+
+def describe_came_back(conn: Connection, now: datetime) -> dict[str, Any]:
+    """The same, and of what came back hard or softly or as a complaint the most frequent reasons and domains."""
+    told: dict[str, dict[str, int]] = {}
+    for column, name in (("reason", "reasons"), ("domain", "domains")):
+        counted: Counter[str] = Counter()
+        for row in reports.count_by(conn, column, now - LATELY, MOST_KINDS):
+            if row.kind in FAILING:
+                counted[row.by] += row.n
+        told[name] = dict(counted.most_common(MOST_TOLD))
+    return {**count_came_back(conn, now), **told}
 
 
 def describe_bounces(conn: Connection, now: datetime) -> dict[str, Any]:

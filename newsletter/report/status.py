@@ -12,7 +12,7 @@ from newsletter.core.policy import mails_per_connection
 from newsletter.core.runs import Timetable
 from newsletter.core.throttle import HEALTHY, Backoff, Limit
 from newsletter.report import describe_issue
-from newsletter.report.bounces import count_came_back
+from newsletter.report.bounces import describe_came_back
 from newsletter.store import issues, upkeep
 from newsletter.store.agenda import read_agenda
 from newsletter.store.alarms import describe_alarms
@@ -44,7 +44,7 @@ def describe_status(
             "last_run": agenda.last_at if agenda else None,
             **asdict(queue),
             "last_issue": describe_issue(conn, published[0]) if published else None,
-            "came_back": count_came_back(conn, now),
+            "came_back": describe_came_back(conn, now),
             "alarms": describe_alarms(conn),
             "relays": describe_relays(conn, relays, now),
             "domains": describe_domains(conn, limits, now),

@@ -11,7 +11,7 @@ from web_house import open_client, post
 from newsletter.daemon.shelf import Shelf
 from newsletter.daemon.watcher import Watcher
 from newsletter.metrics import Metrics
-from newsletter.report.bounces import describe_bounces
+from newsletter.report.bounces import describe_bounces, describe_came_back
 from newsletter.store import alarms
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +69,14 @@ async def test_the_api_tells_it_and_takes_a_word_for_it(house: House) -> None:
         assert (vouched["email"], vouched["action"]) == ("stranger@example.net", "suppressed")
         assert (await client.post(f"/api/reports/{unclear['report']}/vouch")).status_code == 409
         assert (await client.post("/api/reports/99/vouch")).status_code == 404
+
+
+def test_status_tells_reasons_and_domains(house: House) -> None:
+    let_come_back(house)
+    with house.service.database.read() as conn:
+        told = describe_came_back(conn, house.now)
+    assert told["reasons"] == {"unknown user": 2, "mailbox full": 1, "abuse": 1}
+    assert told["domains"] == {"example.org": 4}
 
 
 def test_the_metrics_count_it_by_kind_and_reason(house: House) -> None:
