@@ -43,10 +43,10 @@ install: .venv/.installed
 demo: install
 	@$(BIN)/newsletter demo
 
-# Two workers a core: many tests wait for processes and servers of theirs.
+# One worker more than there are cores: some tests wait for processes of theirs.
 # 95 % of all branches is demanded by pyproject.toml; the pure core is small enough for all of them.
 test: install
-	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) * 2)) $(BIN)/python -m pytest --cov --cov-report=term
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) $(BIN)/python -m pytest --cov --cov-report=term
 	@$(BIN)/coverage report --include='newsletter/core/*' --fail-under=100
 
 check: install
