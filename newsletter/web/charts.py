@@ -84,7 +84,7 @@ def plot_throughput(minutes: Sequence[Mapping[str, Any]]) -> Plot:
 
 def plot_days(days: Sequence[Mapping[str, Any]]) -> list[Box]:
     """What came back, a stacked bar a day, coloured as what it means for the mails."""
-    kinds = {"hard": "rejected", "soft": "deferred", "complaint": "uncertain", "unsubscribe": "excluded"}
+    kinds = {"hard": "rejected", "soft": "deferred", "complaint": "sending", "unsubscribe": "excluded"}
     most = max((sum(told[kind] for kind in kinds) for told in days), default=0)
     width = WIDE / max(LEAST_BARS, len(days))
     boxes = []
