@@ -22,6 +22,7 @@ from newsletter.core.policy import CONFIRM_WITHIN, NOTICES_A_DAY
 from newsletter.core.throttle import Backoff
 from newsletter.core.tokens import Purpose
 from newsletter.daemon.postman import Postman
+from newsletter.feedback import Feedback
 from newsletter.report import describe_attempts, describe_subscriber
 from newsletter.store import notices, subscribers, upkeep
 from newsletter.store.schema import notices as notice_rows
@@ -523,3 +524,17 @@ async def test_a_busy_database_is_told_with_when_to_come_again(house: House, mon
         page = await client.post(f"/unsubscribe/{token}")
     assert (page.status_code, page.headers["Retry-After"]) == (503, "60")
     assert "newsletter.db" not in page.text
+
+
+async def test_a_confirmation_that_comes_back_is_its_persons(house: House) -> None:
+    await sign_up(house, FORM)
+    bouncing = House(house.folder, settings={"BOUNCE_DOMAIN": "bounces.example.org"}, now=house.now)
+    await anyio.to_thread.run_sync(carry, bouncing, server := SmtpServer())
+    (mail,) = server.mails
+    assert re.fullmatch(r"b\+[a-z2-7]+@bounces\.example\.org", mail.return_path)
+    bounce = f"Delivered-To: {mail.return_path}\nFrom: MAILER-DAEMON@mx.example\nSubject: failure notice\n\n"
+    feedback = Feedback(database=house.service.database, signer=house.service.signer)
+    octets = f"{bounce}<new@example.org>: 550 5.1.1 user unknown\n".encode()
+    (taken,) = feedback.take_message(octets, source="test", now=house.now)
+    assert (taken.report.email, taken.action) == ("new@example.org", "suppressed")
+    bouncing.service.database.close()
