@@ -1,7 +1,8 @@
 """`newsletter bounce`: what came back, read from files or standard input, also as the pipe of a mail server."""
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from newsletter.core.errors import ConfigError
 
 app = typer.Typer()
 
+_MBOX = re.compile(rb"(?:(?<=\n\n)|(?<=\r\n\r\n))From \S+ +\w{3} \w{3} +\d{1,2} \d\d:\d\d")
 MOST_FILE_OCTETS = 50_000_000
 
 
@@ -33,7 +35,7 @@ def bounce(
 
     with open_from(ctx) as service:
         feedback = Feedback(database=service.database, signer=service.signer)
-        for name, octets in _read_all(files or ["-"]):
+        for name, octets in _split_all(_read_all(files or ["-"])):
             taken = feedback.take_message(
                 octets,
                 source=f"bounce {name}",
@@ -49,6 +51,14 @@ def bounce(
                 why = f" ({told['note']})" if told["note"] else ""
                 said = " ".join(str(part) for part in (told["status"], told["reason"]) if part)
                 typer.echo(f"{name}: {told['kind']} {told['email'] or 'nobody'} {said}: {told['action']}{why}")
+
+
+def _split_all(read: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The messages of each file, also where it is an mbox (RFC 4155)."""
+    for name, octets in read:
+        begins = [found.start() for found in _MBOX.finditer(octets)] if octets.startswith(b"From ") else []
+        for start, end in zip([0, *begins], [*begins, len(octets)], strict=True):
+            yield name, octets[start:end]
 
 
 def _read_all(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:

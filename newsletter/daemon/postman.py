@@ -112,7 +112,8 @@ class Postman:
 
     def _write_return_path(self, notice: Row[Any]) -> str:
         settings, signer = self.service.settings, self.service.signer
-        if settings.bounce_domain is None:
+        # A new address is not the reader's yet: what comes back of it says nothing of the one that they have.
+        if settings.bounce_domain is None or notice.kind == notices.NoticeKind.ADDRESS:
             return settings.require_from().email
         return f"b+{signer.sign(Purpose.BOUNCE, notice.subscriber_id)}@{settings.bounce_domain}"
 

@@ -5,8 +5,9 @@ kept for the operator, who may vouch for them. Uses core/bounces and core/policy
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -21,10 +22,11 @@ from newsletter.core.bounces.report import Kind, Report
 from newsletter.core.bounces.traces import Traces, find_traces
 from newsletter.core.errors import StoreError, TokenError
 from newsletter.core.model import NOTICE, SubscriberState, parse_delivery
+from newsletter.core.policy import FORGOTTEN
 from newsletter.core.tokens import Purpose, Signer, hash_address
-from newsletter.feedback.owners import Owner, match_reports
-from newsletter.feedback.patience import must_suppress_soft, pause_if_too_many
-from newsletter.store import notices, subscribers
+from newsletter.feedback.owners import Owner, fold_address, match_reports
+from newsletter.feedback.patience import must_suppress_soft, watch_issue
+from newsletter.store import issues, joining, notices, subscribers
 from newsletter.store import reports as rows
 from newsletter.store.database import Database
 
@@ -33,6 +35,11 @@ LEAVING = ("abuse", "opt-out")
 
 
 BEFORE = "taken before"
+_ON_THE_WAY = re.compile(
+    rb"^(?:from |(?:delivered-to|x-original-to|envelope-to|return-path|received|x-sieve|lines|status):)[^\n]*\n"
+    rb"(?:[ \t][^\n]*\n)*",
+    re.IGNORECASE | re.MULTILINE,
+)
 UNKNOWN = "it carries no token of ours"
 
 
@@ -87,6 +94,12 @@ class Taken:
         }
 
 
+def _digest_message(octets: bytes) -> bytes:
+    """The same for a message by whichever way it comes: without its line ends and what mail servers put before it."""
+    head, _, body = octets[:MOST_OCTETS].replace(b"\r\n", b"\n").partition(b"\n\n")
+    return hashlib.sha256(_ON_THE_WAY.sub(b"", head + b"\n") + body).digest()
+
+
 class _DryRunError(Exception):
     """Ends a transaction of which nothing is to stay."""
 
@@ -106,7 +119,7 @@ class Feedback:
         return self.take_reports(
             read_opened(opened),
             find_traces(opened),
-            digest=hashlib.sha256(octets[:MOST_OCTETS].replace(b"\r\n", b"\n")).digest(),
+            digest=_digest_message(octets),
             source=source,
             now=now,
             trust=trust,
@@ -189,6 +202,8 @@ class Feedback:
     ) -> Taken:
         action, note = self._act(conn, report, owner, source, now)
         email = (owner.email if owner else None) or report.email
+        if owner is None and self._is_forgotten(conn, email):
+            email, report = None, replace(report, text="")
         row = {
             "inbound_id": number,
             "at": now,
@@ -204,9 +219,8 @@ class Feedback:
             "action": action,
             "is_ours": owner is not None,
         }
-        rows.insert_reports(conn, [row])
-        if owner is not None and owner.issue is not None:
-            pause_if_too_many(conn, owner.issue, report.kind)
+        with watch_issue(conn, owner.issue if owner else None, report.kind):
+            rows.insert_reports(conn, [row])
         return Taken(report=report, action=action, owner=owner, note=note)
 
     def _act(
@@ -237,14 +251,20 @@ class Feedback:
                     self._suppress(conn, owner, "complaint", why, now)
                 return Action.UNSUBSCRIBED, ""
 
+    def _is_forgotten(self, conn: Connection, email: str | None) -> bool:
+        """Whether an address is one of somebody erased: nothing of it is to be written down again."""
+        key = fold_address(email)
+        known = key and joining.find_suppression(conn, hash_address(self.database.ledger_key, key))
+        return known == FORGOTTEN
+
     def _suppress(self, conn: Connection, owner: Owner, reason: str, source: str, now: datetime) -> None:
         key = parse_address(owner.email or "").key
         address_hash = hash_address(self.database.ledger_key, key)
         subscribers.suppress(conn, address_hash, key, reason=reason, source=source, now=now)
 
 
-_MAILED = (Kind.NO_REPORT, Kind.UNSUBSCRIBE, Kind.AUTO_REPLY)
-"""What a mail to the address of an unsubscribe may look like: some mail programs mark it as an auto-reply."""
+_MAILED = (Kind.NO_REPORT, Kind.UNSUBSCRIBE)
+"""What a mail to the address of an unsubscribe may look like: whatever its subject is, but no vacation notice."""
 
 
 def _find_named(conn: Connection, name: str) -> Owner | None:
@@ -253,11 +273,18 @@ def _find_named(conn: Connection, name: str) -> Owner | None:
         issue, subscriber = parse_delivery(name)
         return _make_owner(conn, subscriber, issue, False)
     notice = notices.find_notice(conn, int(name.removeprefix(NOTICE)))
-    return _make_owner(conn, notice.subscriber_id, None, False) if notice is not None else None
+    if notice is None:
+        return None
+    if notice.kind == notices.NoticeKind.ADDRESS:
+        return Owner(subscriber_id=None, issue=None, email=notice.email)
+    return _make_owner(conn, notice.subscriber_id, None, False)
 
 
 def _make_owner(conn: Connection, subscriber_id: int, issue: int | None, by_unsubscribe: bool) -> Owner:
+    """Whom a token names, with the address that they had when that issue went out."""
     person: Row[Any] | None = subscribers.find_by_id(conn, subscriber_id)
+    if person is not None and issue is not None and (sent := issues.find_by_number(conn, issue)) is not None:
+        person = subscribers.find_version(conn, subscriber_id, sent.published_at or sent.created_at)
     email = person.email if person is not None else None
     return Owner(subscriber_id=subscriber_id, issue=issue, email=email, by_unsubscribe=by_unsubscribe)
 

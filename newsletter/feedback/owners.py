@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 from newsletter.core.address import parse_address
 from newsletter.core.bounces.report import Report
 from newsletter.core.model import name_delivery
-from newsletter.store import subscribers
+from newsletter.store import issues, reports, subscribers
+
+RECENT_ISSUES = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +32,7 @@ class Owner:
 
 
 def match_reports(
-    conn: Connection, reports: Sequence[Report], owner: Owner | None, *, by_address: bool, anybody: bool
+    conn: Connection, told: Sequence[Report], owner: Owner | None, *, by_address: bool, anybody: bool
 ) -> Iterator[tuple[Report, Owner | None]]:
     """Each report with whom it is about: by a token, or `by_address` that it names, a reader's or `anybody`'s.
 
@@ -38,9 +40,9 @@ def match_reports(
     forwarded. Where an address is named that the person had before, it is that one, and they have another now.
     """
     theirs = _list_addresses(conn, owner) if owner is not None else {}
-    keys = [{key for email in (report.email, report.original) if (key := _fold(email))} for report in reports]
+    keys = [{key for email in (report.email, report.original) if (key := fold_address(email))} for report in told]
     first = next((number for number, named in enumerate(keys) if named & theirs.keys()), 0)
-    for number, (report, named) in enumerate(zip(reports, keys, strict=True)):
+    for number, (report, named) in enumerate(zip(told, keys, strict=True)):
         if owner is not None and number == first:
             named_email = next((theirs[key] for key in theirs if key in named), owner.email)
             yield replace(report, email=named_email or report.email), replace(owner, email=owner.email and named_email)
@@ -55,22 +57,28 @@ def _list_addresses(conn: Connection, owner: Owner) -> dict[str, str]:
     if owner.subscriber_id is None:
         return {}
     versions = subscribers.list_versions(conn, owner.subscriber_id)
-    return {key: version.email for version in reversed(versions) if (key := _fold(version.email))}
+    return {key: version.email for version in reversed(versions) if (key := fold_address(version.email))}
 
 
 def _find_by_address(conn: Connection, report: Report, *, anybody: bool) -> Owner | None:
     for email in (report.original, report.email):
-        if key := _fold(email):
+        if key := fold_address(email):
             person = subscribers.find_subscribers(conn, [key]).get(key)
             if person is not None:
-                return Owner(subscriber_id=person.id, issue=None, email=person.email)
-    is_address = anybody and _fold(report.email) is not None
+                return Owner(subscriber_id=person.id, issue=_find_latest(conn, person.id), email=person.email)
+    is_address = anybody and fold_address(report.email) is not None
     return Owner(subscriber_id=None, issue=None, email=report.email) if is_address else None
 
 
-def _fold(email: str | None) -> str | None:
+def fold_address(email: str | None) -> str | None:
     """The key of an address; None where it is none."""
     try:
         return parse_address(email).key if email else None
     except ValueError:
         return None
+
+
+def _find_latest(conn: Connection, subscriber_id: int) -> int | None:
+    """The last issue that a relay took for a person: a report that names none is most likely on that."""
+    recent = [row.id for row in issues.list_latest(conn, RECENT_ISSUES)]
+    return next(iter(reports.list_accepted(conn, subscriber_id, recent)), None)

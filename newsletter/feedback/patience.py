@@ -1,6 +1,7 @@
 """How many soft bounces in a row are too many for an address, and how many reports for an issue."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -30,7 +31,8 @@ def _list_in_a_row(conn: Connection, owner: Owner, now: datetime) -> Iterator[da
         return
     came_back: dict[int, datetime] = {}
     for row in reports.list_reports(conn, subscriber_id=owner.subscriber_id):
-        if row.kind == Kind.SOFT and row.reason != Reason.DELAYED and row.issue_id is not None:
+        is_soft = row.kind == Kind.SOFT and row.reason != Reason.DELAYED
+        if is_soft and row.issue_id is not None and row.email == owner.email:
             came_back[row.issue_id] = row.at
     for issue in issues.list_latest(conn, 200):
         if issue.id == owner.issue:
@@ -41,24 +43,29 @@ def _list_in_a_row(conn: Connection, owner: Owner, now: datetime) -> Iterator[da
             return
 
 
-def pause_if_too_many(conn: Connection, number: int, kind: Kind) -> None:
-    """Pause an issue of which too much has come back with this last report, where something of it is still to go out.
+@contextmanager
+def watch_issue(conn: Connection, number: int | None, kind: Kind) -> Iterator[None]:
+    """Pause an issue of which too much has come back with what is written down here, where some is still to go out.
 
-    Only the report that passes the bound does: an operator who lets the issue go on is not overruled by the next.
+    Only what passes the bound of its kind does: an operator who lets the issue go on is not overruled by the next.
     """
-    reason = find_reason_to_pause(conn, number)
-    if reason is None or find_reason_to_pause(conn, number, without=kind) is not None:
+    if number is None or kind not in (Kind.HARD, Kind.COMPLAINT):
+        yield
+        return
+    before = find_reason_to_pause(conn, number, only=kind)
+    yield
+    reason = find_reason_to_pause(conn, number, only=kind)
+    if reason is None or before is not None:
         return
     counted = tallies.read_tallies(conn, [number])[number]
     if any(n for (state, _), n in counted.items() if state in UNFINISHED):
         issues.pause_running(conn, number, reason)
 
 
-def find_reason_to_pause(conn: Connection, number: int, *, without: Kind | None = None) -> str | None:
-    """Why an issue's readers should get no more of it; None where they may. `without`: one report of a kind fewer."""
+def find_reason_to_pause(conn: Connection, number: int, *, only: Kind | None = None) -> str | None:
+    """Why an issue's readers should get no more of it, by all that came back or by one kind; None where they may."""
     told = reports.count_readers(conn, [number], (Kind.HARD, Kind.COMPLAINT))[number]
     counted = tallies.read_tallies(conn, [number])[number]
     accepted = sum(n for (state, _), n in counted.items() if state == "accepted")
-    if without in told:
-        told[without] -= 1
-    return judge_reports(accepted=accepted, hard=told[Kind.HARD], complaints=told[Kind.COMPLAINT])
+    hard, complaints = (told[kind] if only in (None, kind) else 0 for kind in (Kind.HARD, Kind.COMPLAINT))
+    return judge_reports(accepted=accepted, hard=hard, complaints=complaints)

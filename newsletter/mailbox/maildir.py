@@ -22,7 +22,8 @@ class Maildir:
     def list_messages(self) -> Iterator[tuple[str, bytes]]:
         """What has arrived, oldest first by the names that maildirs give; one that goes meanwhile is passed over."""
         try:
-            names = [f"{part}/{entry.name}" for part in ("new", "cur") for entry in os.scandir(self._path / part)]
+            entries = [(part, entry) for part in ("new", "cur") for entry in os.scandir(self._path / part)]
+            names = [f"{part}/{entry.name}" for part, entry in entries if entry.is_file()]
         except OSError as error:
             raise MailboxError(f"{self._path}: cannot read the maildir: {error.strerror}") from None
         for name in sorted(names, key=lambda name: name.partition("/")[2]):

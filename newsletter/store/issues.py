@@ -90,6 +90,11 @@ def find_issue(conn: Connection, number: int | None) -> Row[Any]:
     return row
 
 
+def find_by_number(conn: Connection, number: int) -> Row[Any] | None:
+    """The issue of this number; None where there is none."""
+    return conn.execute(issues.select().where(issues.c.id == number)).first()
+
+
 def list_issues(conn: Connection) -> Sequence[Row[Any]]:
     """All issues, newest first."""
     return conn.execute(issues.select().order_by(issues.c.id.desc())).all()

@@ -3,8 +3,10 @@
 A call is read once it is proven to be the relay's; its secret in the settings vouches for what it says of readers.
 """
 
+import hashlib
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -28,7 +30,7 @@ log = logging.getLogger("newsletter.feedback")
 
 _SENDGRID = "x-twilio-email-event-webhook"
 MOST_OCTETS = 2_000_000
-MOST_CERTIFICATES = 20
+MOST_CERTIFICATES, MOST_TOKENS = 20, 100_000
 
 Fetch: TypeAlias = Callable[[str], bytes]
 
@@ -75,6 +77,7 @@ class Hooks:
 
     def __post_init__(self) -> None:
         self._certificates: dict[str, bytes] = {}
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
 
     def take(self, relay: str, body: bytes, headers: Mapping[str, str]) -> int:
         """How many reports a call brought; HookError where it is nobody's, or makes no sense."""
@@ -109,7 +112,9 @@ class Hooks:
             case "generic" if secret := _show(hooks.generic_secret):
                 return signatures.is_standard(body, headers, secret, self.service.now())
             case "mailgun" if key := _show(hooks.mailgun_key):
-                return signatures.is_mailgun(_mapping(_mapping(told).get("signature")), key)
+                signature = _mapping(_mapping(told).get("signature"))
+                is_theirs = signatures.is_mailgun(signature, key, self.service.now())
+                return is_theirs and self._is_of_token(str(signature.get("token")), body)
             case "sendgrid" if hooks.sendgrid_key:
                 signed, moment = (headers.get(f"{_SENDGRID}-{name}", "") for name in ("signature", "timestamp"))
                 return signatures.is_sendgrid(body, moment, signed, hooks.sendgrid_key)
@@ -121,6 +126,14 @@ class Hooks:
                 return self._is_sns(_mapping(told))
             case _:
                 raise HookError(404, "there is no such hook")
+
+    def _is_of_token(self, token: str, body: bytes) -> bool:
+        """Whether a token comes with the body that it came with first: Mailgun's signature does not cover the body."""
+        digest = hashlib.sha256(body).digest()
+        known = self._bodies.setdefault(token, digest)
+        while len(self._bodies) > MOST_TOKENS:
+            self._bodies.popitem(last=False)
+        return known == digest
 
     def _is_sns(self, message: Mapping[str, Any]) -> bool:
         """Whether a message is of a topic of ours, and signed by Amazon SNS."""

@@ -170,7 +170,7 @@ def test_an_operator_may_vouch_for_a_report_that_was_kept(house: House) -> None:
         "stranger@example.net": "suppressed",
         "ann@example.org": "suppressed",
     }
-    assert house.service.find_person("ann@example.org").source == "test, vouched for"
+    assert house.service.find_person("ann@example.org").source == "test, vouched for, delivery 1-1"
     with house.service.database.read() as conn:
         assert reports.list_reports(conn, unclear=True) == []
     for number in (*unclear.values(), 99):
@@ -252,6 +252,46 @@ def test_of_somebody_forgotten_nothing_is_done_and_nothing_is_kept(house: House)
     assert "ann@example.org" not in json.dumps([dict(row._mapping) for row in rows], default=str)
 
 
+def test_an_old_mail_that_comes_back_says_nothing_of_the_address_that_its_reader_has_now(house: House) -> None:
+    path, person = write_return_path(house, key_of(house)), house.service.find_person("ann@example.org")
+    new, ledger_key = "new@example.org", house.service.database.ledger_key
+    house.now += timedelta(days=1)
+    with house.service.database.write() as conn:
+        changes = {"email": new, "email_key": new, "address_hash": hash_address(ledger_key, new)}
+        subscribers.update_subscribers(conn, [(person, changes)], house.now)
+    assert take(house, write_bounce(path, "forwarded@elsewhere.example")) == [("hard", "ann@example.org", "suppressed")]
+    assert house.service.find_person(new).reason is None
+
+
+def test_a_new_address_that_was_mistyped_is_not_the_readers(house: House) -> None:
+    person, database = house.service.find_person("ann@example.org"), house.service.database
+    values = {"subscriber_id": person.id, "kind": "address", "email": "typo@nowhere.example", "language": "en"}
+    with database.write() as conn:
+        number = notices.insert_notice(conn, {**values, "choice": "{}"}, house.now)
+    proof = prove_name(database.ledger_key, f"notice-{number}")
+    octets = write_bounce("news@example.org", "typo@nowhere.example", returned=f"Message-ID: <{proof}@example.org>\n")
+    assert take(house, octets) == [("hard", "typo@nowhere.example", "suppressed")]
+    assert house.service.find_person("ann@example.org").reason is None
+
+
+def test_a_message_is_known_again_by_whichever_way_it_comes(house: House) -> None:
+    octets = write_bounce(write_return_path(house, key_of(house)))
+    assert take(house, octets)[0][2] == "suppressed"
+    piped = (
+        b"From MAILER-DAEMON Wed Nov 25 08:00:00 2026\nReceived: by mx\n with pipe\nDelivered-To: x@example.org\n"
+        + octets
+    )
+    assert take(house, piped)[0][2] == "ignored"
+
+
+def test_nothing_of_somebody_erased_is_written_down_again(house: House) -> None:
+    forget_subscriber(house.service.database, "ben@example.org", now=house.now)
+    take(house, write_bounce("news@example.org", "ben@example.org", said="550 5.1.1 <ben@example.org> unknown"))
+    with house.service.database.read() as conn:
+        (row,) = reports.list_reports(conn)
+    assert (row.email, row.text) == (None, "")
+
+
 # ── What follows ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -266,8 +306,10 @@ def test_a_complaint_unsubscribes_and_suppresses_where_a_reader_made_it(house: H
     assert consent.withdrawn_by == ("complaint" if leaves else None)
 
 
-@pytest.mark.parametrize("subject", ["unsubscribe", "", "Re: anything at all"])
-@pytest.mark.parametrize("head", ["", "Auto-Submitted: auto-replied\n"])
+@pytest.mark.parametrize(
+    ("subject", "head"),
+    [("unsubscribe", ""), ("", ""), ("Re: anything at all", ""), ("unsubscribe", "Auto-Submitted: auto-replied\n")],
+)
 def test_who_writes_to_the_address_in_the_header_leaves(house: House, subject: str, head: str) -> None:
     token = house.service.signer.sign(Purpose.UNSUBSCRIBE, house.service.find_person("ann@example.org").id)
     octets = f"From: other@example.net\nTo: u+{token}@{DOMAIN}\nSubject: {subject}\n{head}\n\n".encode()
@@ -296,6 +338,17 @@ def test_soft_bounces_of_issues_in_a_row_are_one_too_many_in_the_end(house: Hous
     assert told[:6] == ["counted"] * 6
     assert told[6] == "suppressed"
     assert suppression_of(house, "ann@example.org") == "mailbox full"
+
+
+def test_soft_bounces_that_are_vouched_for_count_too(house: House) -> None:
+    told = []
+    for number in range(1, 5):
+        if number > 1:
+            house.now += timedelta(days=6)
+            publish(house, f"n{number}")
+        octets = write_bounce("news@example.org", status="5.2.2", said=f"552 5.2.2 mailbox full {number}")
+        told += [action for _, _, action in take(house, octets, trust=Trust.READERS)]
+    assert told == ["counted", "counted", "counted", "suppressed"]
 
 
 def test_a_mail_that_arrived_in_between_begins_the_count_anew(house: House) -> None:
@@ -357,6 +410,27 @@ def test_an_issue_of_which_too_much_comes_back_is_paused(house: House) -> None:
     bounce(house, "p20@example.org", number)
     with house.service.database.read() as conn:
         assert issues.find_issue(conn, number).state == "running"  # the operator has decided
+
+
+def test_complaints_pause_an_issue_whose_bounces_an_operator_let_pass(house: House) -> None:
+    house.add_people(*(f"p{n}@example.org" for n in range(45)))
+    number = publish(house, "two", accepted=False)
+    with house.service.database.write() as conn:
+        others = subscribers.find_subscribers(conn, [f"p{n}@example.org" for n in range(44)])
+        some = (deliveries.c.issue_id == number, deliveries.c.subscriber_id.in_([one.id for one in others.values()]))
+        conn.execute(update(deliveries).where(*some).values(state="accepted"))
+    for n in range(20):
+        bounce(house, f"p{n}@example.org", number)
+    control.resume_issue(house.service.database, number, now=house.now)
+    path = write_return_path(house, key_of(house, "p19@example.org", number))
+    take(house, write_bounce(path, said="550 5.1.1 once more, user unknown"))
+    with house.service.database.read() as conn:
+        assert issues.find_issue(conn, number).state == "running"  # it is no other reader's
+    for n in range(20, 40):
+        email = f"p{n}@example.org"
+        take(house, write_complaint(write_return_path(house, key_of(house, email, number)), email))
+    with house.service.database.read() as conn:
+        assert issues.find_issue(conn, number).reason == "20 complaints of the mails that were taken (45.5% of 44)"
 
 
 def test_of_an_issue_that_is_over_nothing_is_paused(house: House) -> None:

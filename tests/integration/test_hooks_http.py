@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -43,7 +44,7 @@ async def test_a_relay_reports_and_once_is_enough(house: House) -> None:
         answer = await call(house, "postmark", told, BASIC, HOOKS__POSTMARK_PASSWORD="word")
         assert (answer.status_code, answer.json()) == (200, {"taken": taken})
     person = house.service.find_person("ann@example.org")
-    assert (person.reason, person.source) == ("unknown user", "hook postmark")
+    assert (person.reason, person.source) == ("unknown user", "hook postmark, delivery 1-1")
 
 
 async def test_a_message_id_of_ours_names_the_delivery_and_a_stranger_is_left_alone(house: House) -> None:
@@ -85,6 +86,24 @@ async def test_what_is_not_set_up_is_not_there_and_what_is_not_proven_is_refused
         assert answer.status_code == (404 if relay == "nobody" else 401)
         assert answer.headers["content-type"] == "application/problem+json"
     assert (await call(house, relay, b"x" * 2_000_001, None, **settings)).status_code == 413
+
+
+async def test_a_token_of_mailgun_serves_one_body(house: House) -> None:
+    def sign(recipient: str, token: str) -> dict[str, Any]:
+        moment = str(int(house.now.timestamp()))
+        mac = hmac.new(b"key", f"{moment}{token}".encode(), "sha256").hexdigest()
+        signature = {"timestamp": moment, "token": token, "signature": mac}
+        return {"signature": signature, "event-data": {"event": "complained", "recipient": recipient}}
+
+    app = FastAPI()
+    app.include_router(make_hooks(house.open(HOOKS__MAILGUN_KEY="key")))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        calls = [sign("ann@example.org", "a"), sign("ann@example.org", "a"), sign("ben@example.org", "a")]
+        answers = [await client.post("/hooks/bounce/mailgun", json=told) for told in calls]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+    assert [answer.json().get("taken") for answer in answers[:2]] == [1, 0]
+    assert house.service.find_person("ben@example.org").state == "active"
 
 
 async def test_proven_nonsense_is_told(house: House) -> None:

@@ -54,8 +54,9 @@ def test_a_maildir_is_emptied_into_its_folders(house: House, tmp_path: Path) -> 
     for name, octets in write_three(house).items():
         deliver(maildir, name, octets)
     (maildir / "tmp" / "half").write_bytes(b"half of a mess")
+    (maildir / "new" / "folder").mkdir()
     assert collect(house, f"maildir:{maildir}").failure is None
-    assert (list_folder(maildir), list_folder(maildir, DONE)) == ([], ["1.good"])
+    assert (list_folder(maildir), list_folder(maildir, DONE)) == (["folder"], ["1.good"])
     assert list_folder(maildir, UNCLEAR) == ["2.forged", "3.ordinary"]
     assert (maildir / "tmp" / "half").exists()
     assert suppression_of(house, "ann@example.org") == "unknown user"

@@ -1,6 +1,8 @@
 """What comes back is read for what it says: standards first, then the formats of none; and any bytes."""
 
 import json
+from base64 import b64encode
+from quopri import encodestring
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from newsletter.core.bounces.opening import MOST_OCTETS, open_message
 from newsletter.core.bounces.reading import read_reports
 from newsletter.core.bounces.reasons import find_kind, find_reason
 from newsletter.core.bounces.report import Kind, Reason, Report
-from newsletter.core.bounces.traces import find_traces
+from newsletter.core.bounces.traces import find_in_text, find_traces
 
 DAEMON = "From: Mail Delivery System <MAILER-DAEMON@mx.example.net>\nSubject: Undelivered Mail Returned to Sender\n"
 COPY = "Return-Path: <news@example.com>\nFrom: News <news@example.com>\nTo: ann@example.org\nSubject: Today\n"
@@ -246,7 +248,7 @@ ann@example.org on Thu, 5 Nov 2026 08:00:00 +0000
 """
 
 TRANSCRIPT = """From: gateway@example.org
-Subject: Re: Today
+Subject: Today
 
 Error message below:
 550 - Requested action not taken: no such user here
@@ -313,7 +315,7 @@ def test_a_bounce_in_html_alone() -> None:
 def test_a_bounce_that_returns_another_bounce_is_read_inside() -> None:
     outer = f"{DAEMON}Content-Type: multipart/mixed; boundary=o\n\n--o\n\n\n--o\nContent-Type: message/rfc822\n\n"
     assert read_one((outer + EXIM.partition("\n")[2] + "\n--o--\n").encode()).email == "ann@example.org"
-    text = "From: gateway@example.net\nSubject: Hello\n\nForwarded:\nReturn-Path: <>\n"
+    text = "Return-Path: <>\nFrom: gateway@example.net\nSubject: Hello\n\nForwarded:\nReturn-Path: <>\n"
     assert read_one((text + EXIM.partition("\n")[2]).encode()).email == "ann@example.org"
 
 
@@ -365,6 +367,86 @@ def test_a_notification_of_amazon_ses() -> None:
 def test_other_notifications_of_amazon_ses(notification: dict[str, Any], told: list[tuple[Any, ...]]) -> None:
     reports = read_reports(f"Subject: x\n\n{json.dumps(notification)}".encode())
     assert [(report.kind, report.email, report.reason) for report in reports] == told
+
+
+# ── Broken, encoded, of other scripts ──
+
+
+def write_encoded(encoding: str, fields: bytes, kind: str = "message/delivery-status") -> bytes:
+    return (
+        (
+            f"{DAEMON}Content-Type: multipart/report; boundary=b\n\n--b\n\nIt did not work.\n\n"
+            f"--b\nContent-Type: {kind}\nContent-Transfer-Encoding: {encoding}\n\n"
+        ).encode()
+        + fields
+        + b"\n--b--\n"
+    )
+
+
+UTF8_FIELDS = (
+    "Reporting-MTA: dns; mx.example\n\nFinal-Recipient: utf-8; zoë@例え.example\nAction: failed\nStatus: 5.1.1\n"
+    "Diagnostic-Code: smtp; 550 5.1.1 Empfänger unbekannt: no such user\n"
+).encode()
+
+
+@pytest.mark.parametrize("kind", ["message/delivery-status", "message/global-delivery-status"])
+@pytest.mark.parametrize(
+    ("encoding", "fields"),
+    [("8bit", UTF8_FIELDS), ("base64", b64encode(UTF8_FIELDS)), ("quoted-printable", encodestring(UTF8_FIELDS))],
+)
+def test_fields_of_other_scripts_are_read_in_any_encoding(encoding: str, fields: bytes, kind: str) -> None:
+    report = read_one(write_encoded(encoding, fields, kind))
+    assert (report.kind, report.email, report.status) == ("hard", "zoë@例え.example", "5.1.1")
+    assert "Empfänger" in report.text
+
+
+def test_what_is_in_no_encoding_is_read_all_the_same() -> None:
+    fields = b"Final-Recipient: rfc822; ann@example.org\nDiagnostic-Code: smtp; 550 \xd3\xc3\xbb\xa7 unknown user\n"
+    assert read_one(write_encoded("8bit", b"Reporting-MTA: x\n\n" + fields)).text.encode()
+    assert read_one(write_encoded("base64", b"abcde")).kind == Kind.NO_REPORT
+    odd = b"--\xff\n\nhi\n--\xff--\n"
+    inside = b'From: mailer-daemon@x.example\nContent-Type: multipart/mixed; boundary="\xff"\n\n' + odd
+    assert read_one(DAEMON.encode() + b"Content-Type: message/rfc822\n\n" + inside).kind == Kind.NO_REPORT
+    nested = b"Content-Type: multipart/mixed; boundary=o\n\n--o\n\n\n--o\nContent-Type: message/rfc822\n\nX: \xff\xfe\n"
+    inner = EXIM.partition("\n")[2].encode()
+    assert read_one(DAEMON.encode() + nested + inner + b"\n--o--\n").email == "ann@example.org"
+    recipient = {"emailAddress": "a@b.example", "diagnosticCode": "\ud800"}
+    told = json.dumps({"notificationType": "Bounce", "bounce": {"bouncedRecipients": [recipient]}})
+    assert read_one(f"Subject: x\n\n{told}".encode()).text == "?"
+
+
+def test_an_encoded_diagnosis_is_read() -> None:
+    said = "=?utf-8?b?" + b64encode(b"550 5.2.2 quota exceeded").decode() + "?="
+    assert read_one(write_dsn(write_block(status="5.0.0", said=said))).reason is Reason.MAILBOX_FULL
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Subject: Fwd: Undelivered Mail Returned to Sender\n", "Subject: failure notice\nList-Id: <talk.example.org>\n"],
+)
+def test_what_people_pass_on_is_no_bounce_of_theirs(head: str) -> None:
+    text = QMAIL.partition("\n\n")[2]
+    assert read_one(f"From: Ann <ann@example.org>\n{head}\n{text}".encode()).kind == Kind.NO_REPORT
+
+
+def test_a_complaint_of_outlook() -> None:
+    octets = (
+        "From: staff@hotmail.com\nSubject: complaint about message from 192.0.2.1\n"
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: message/rfc822\n\n"
+        f"X-HmXmrOriginalRecipient: <ann@outlook.example>\n{COPY}\n--b--\n"
+    ).encode()
+    assert tell(read_one(octets)) == ("complaint", "ann@outlook.example", None, None, "abuse")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "550-Verification failed for <news@example.com>\n 550-Unrouteable address\n 550 Sender verify failed",
+        "550 Sender verify failed: The account or domain may not exist",
+    ],
+)
+def test_a_refusal_of_our_own_address_is_not_the_readers_fault(said: str) -> None:
+    assert read_one(write_dsn(write_block(status="5.0.0", said=said))).kind == Kind.SOFT
 
 
 # ── Reasons ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -513,6 +595,11 @@ def test_tokens_are_found_where_the_message_arrived_and_in_what_it_returns() -> 
     returned = QMAIL.replace("news@example.com>", f"b+{TOKEN}@example.com>", 1) + f"Message-ID: <{NAME}@example.com>\n"
     traces = find_traces(open_message(returned.encode()))
     assert (traces.bounce, traces.names) == ((TOKEN,), (NAME,))
+
+
+def test_it_is_found_anywhere_in_a_text() -> None:
+    traces = find_in_text(f'{{"from": "b+{TOKEN}@x.example", "id": "<{NAME}@x.example>"}}')
+    assert (traces.bounce, traces.unsubscribe, traces.names) == ((TOKEN,), (), (NAME,))
 
 
 def test_nothing_of_ours_is_found_where_there_is_nothing() -> None:

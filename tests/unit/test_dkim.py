@@ -231,6 +231,12 @@ def test_the_same_comes_out_again_and_without_a_key() -> None:
         write_signatures(SIGNER.identities, head, body_hash, NOW, signatures[:1])
 
 
+def test_a_signer_travels_to_another_process() -> None:
+    signer = DkimSigner(make_keys())
+    again = DkimSigner.from_exported(signer.export_keys())
+    assert again.export_keys() == signer.export_keys()
+
+
 def test_threads_share_a_signer() -> None:
     mails = [MAIL.replace(b"<1-2@", b"<1-%d@" % n) for n in range(60)]
     with ThreadPoolExecutor(4) as threads:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from newsletter.core.hooks import signatures
 from newsletter.core.hooks.events import read_events
 
+MOMENT = str(int(NOW.timestamp()))
 NAME = "12-345.wftdyitzvt5n5wak"
 
 # ── Signatures ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -29,12 +30,14 @@ def test_a_password_of_http_basic() -> None:
 
 
 def test_mailguns_signature() -> None:
-    mac = hmac.new(b"key", b"1700000000abc", hashlib.sha256).hexdigest()
-    signature = {"timestamp": "1700000000", "token": "abc", "signature": mac}
-    assert signatures.is_mailgun(signature, "key")
-    assert not signatures.is_mailgun({**signature, "token": "abd"}, "key")
-    assert not signatures.is_mailgun(signature, "other")
-    assert not signatures.is_mailgun({}, "key")
+    mac = hmac.new(b"key", f"{MOMENT}abc".encode(), hashlib.sha256).hexdigest()
+    signature = {"timestamp": MOMENT, "token": "abc", "signature": mac}
+    assert signatures.is_mailgun(signature, "key", NOW)
+    assert signatures.is_mailgun(signature, "key", NOW + timedelta(hours=8))
+    assert not signatures.is_mailgun(signature, "key", NOW + timedelta(hours=10))
+    assert not signatures.is_mailgun({**signature, "token": "abd"}, "key", NOW)
+    assert not signatures.is_mailgun(signature, "other", NOW)
+    assert not signatures.is_mailgun({}, "key", NOW)
 
 
 def test_sendgrids_signature() -> None:

@@ -4,6 +4,7 @@ Uses the standard library's parser. Never raises, whatever the bytes; reads no m
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -11,6 +12,7 @@ from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from html import unescape
+from quopri import decodestring
 
 MOST_OCTETS = 250_000
 """Bounces are small, and what they return of our mail may be left out; more than this is not read."""
@@ -132,7 +134,12 @@ def _walk(message: Message) -> Iterator[Message]:
 def _find_nested(part: Message) -> bytes:
     payload = part.get_payload()
     inner = payload[0] if isinstance(payload, list) and payload else None
-    return inner.as_bytes() if isinstance(inner, Message) and DAEMON.search(str(inner.get("from", ""))) else b""
+    if not isinstance(inner, Message) or not DAEMON.search(str(inner.get("from", ""))):
+        return b""
+    try:
+        return inner.as_bytes()
+    except (ValueError, LookupError):  # headers in no encoding at all
+        return _write(inner).encode("utf-8", "surrogateescape")
 
 
 def _is_attachment(part: Message) -> bool:
@@ -143,24 +150,40 @@ def _read_text(part: Message) -> str:
     """The text of a leaf, decoded as well as it can be."""
     payload = part.get_payload()
     if isinstance(payload, list):
-        return "\n\n".join(_write(one) for one in payload[:MOST_PARTS] if isinstance(one, Message))
+        text = "\n\n".join(_write(one) for one in payload[:MOST_PARTS] if isinstance(one, Message))
+        encoding = str(part.get("content-transfer-encoding"))
+        return _decode(_undo_encoding(text.encode("utf-8", "surrogateescape"), encoding), None)
     raw = part.get_payload(decode=True)
     octets = raw if isinstance(raw, bytes) else str(payload).encode("utf-8", "surrogateescape")
     return _decode(octets, part.get_content_charset())
 
 
+def _undo_encoding(octets: bytes, encoding: str) -> bytes:
+    """What the parser takes for fields although it is encoded; as it is where that cannot be undone."""
+    try:
+        match encoding.strip().lower():
+            case "base64":
+                return b64decode(octets)
+            case "quoted-printable":
+                return decodestring(octets)
+    except ValueError:
+        pass
+    return octets
+
+
 def _write(message: Message) -> str:
     """A message within a message as text: its headers, and its body where it has no parts."""
     lines = [f"{name}: {value}" for name, value in message.raw_items()]
-    payload = message.get_payload()
-    return "\n".join(lines) + "\n\n" + (payload if isinstance(payload, str) else "")
+    body = message.get_payload(decode=True)
+    text = body.decode("utf-8", "surrogateescape") if isinstance(body, bytes) else ""
+    return "\n".join(lines) + "\n\n" + text
 
 
 def _decode(octets: bytes, charset: str | None) -> str:
     for name in (charset, "utf-8"):
         try:
             if name:
-                return octets.decode(name)
+                return octets.decode(name).encode("utf-8", "replace").decode()
         except (LookupError, ValueError):
             continue
     return octets.decode("latin-1")
@@ -169,11 +192,12 @@ def _decode(octets: bytes, charset: str | None) -> str:
 def _read_headers(message: Message) -> Fields:
     headers: dict[str, str] = {}
     for name, value in message.raw_items():
-        headers.setdefault(name.lower(), _decode_words(str(value))[:2_000])
+        headers.setdefault(name.lower(), decode_words(str(value))[:2_000])
     return headers
 
 
-def _decode_words(value: str) -> str:
+def decode_words(value: str) -> str:
+    """A header's value with its encoded words (RFC 2047) read, as far as they can be."""
     value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     try:
         pieces = decode_header(value)

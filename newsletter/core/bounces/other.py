@@ -32,6 +32,7 @@ def read_complaint(opened: Opened) -> Iterator[Report]:
     """The reports of an ARF message; several where it names several recipients (RFC 5965 3.2)."""
     fields = opened.feedback
     if not fields:
+        yield from _read_jmrp(opened)
         return
     kind = fields.get("feedback-type", "").strip().lower() or "abuse"
     names = [fields.get(name, "") for name in ("original-rcpt-to", "removal-recipient")]
@@ -41,6 +42,13 @@ def read_complaint(opened: Opened) -> Iterator[Report]:
         yield Report(kind=Kind.COMPLAINT, email=email, reason=kind)
     if not told:
         yield Report(kind=Kind.COMPLAINT, reason=kind)
+
+
+def _read_jmrp(opened: Opened) -> Iterator[Report]:
+    """Outlook.com's complaints (Junk Mail Reporting Programme) are of no standard: the mail, with one header more."""
+    email = find_address(opened.returned.get("x-hmxmroriginalrecipient", ""))
+    if email or opened.headers.get("subject", "").lower().startswith("complaint about message from"):
+        yield Report(kind=Kind.COMPLAINT, email=email, reason="abuse")
 
 
 def read_auto_reply(opened: Opened) -> Iterator[Report]:

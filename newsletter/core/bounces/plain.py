@@ -56,6 +56,7 @@ _BEFORE_RECIPIENT = re.compile(
     r"|(?:recipients?|\w to|for|addressee|address(?:es)?|mailbox|user|rcpt to|deliver\w*|errors?)[^\n\w]{0,12}$",
     re.IGNORECASE,
 )
+_PASSED_ON = re.compile(r"\s*(?:re|fwd?|aw|wg|tr|rv|sv|i)\s*:", re.IGNORECASE)
 _OURS = re.compile(
     r"^(?:mailer-daemon|postmaster|abuse|hostmaster|no-?reply|support|help|helpdesk|bounces?|double-bounce)[@+]",
     re.IGNORECASE,
@@ -70,6 +71,12 @@ def is_from_daemon(opened: Opened) -> bool:
 def is_daemon(opened: Opened) -> bool:
     """Whether its sender is called as mail systems are."""
     return any(DAEMON.search(opened.headers.get(name, "")) for name in ("from", "sender", "x-mailer"))
+
+
+def is_by_people(opened: Opened) -> bool:
+    """Whether a person forwards or answers something, or writes to a list: a bounce may be in it, but is not theirs."""
+    is_passed_on = _PASSED_ON.match(opened.headers.get("subject", "")) or "list-id" in opened.headers
+    return bool(is_passed_on) and not is_from_daemon(opened)
 
 
 def read_plain(opened: Opened) -> Iterator[Report]:

@@ -64,3 +64,10 @@ class Report:
     code: int | None = None
     reason: str = ""
     text: str = ""
+
+    def __post_init__(self) -> None:
+        """No half of a pair of surrogates: what somebody wrote in broken bytes must be storable."""
+        for name in ("email", "original", "reason", "text"):
+            value = getattr(self, name)
+            if isinstance(value, str) and not value.isascii():
+                object.__setattr__(self, name, type(value)(value.encode("utf-8", "replace").decode()))

@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
-from newsletter.core.bounces.opening import Fields, Opened
+from newsletter.core.bounces.opening import Fields, Opened, decode_words
 from newsletter.core.bounces.reasons import find_kind, find_reason
 from newsletter.core.bounces.report import Kind, Reason, Report
 
 MOST_SAID = 500
 MOST_ADDRESSES = 500
 MOST_RECIPIENTS = 100
-_ADDRESS = re.compile(
-    r"(?:\"[^\"\s]{1,62}\"|[\w.!#$%&'*+/=?^`{|}~-]{1,64})@(?:[a-zA-Z0-9\u00a1-\u1fff-]{1,63}\.)*[a-zA-Z0-9\u00a1-\u1fff-]{1,63}"
-)
+_LABEL = r"(?:[a-zA-Z0-9\u00a1-\u1fff-]{1,63}|[\u2e80-\uffef]{1,63})"  # jp, bücher, 例え; not all of jp例え
+_ADDRESS = re.compile(r"(?:\"[^\"\s]{1,62}\"|[\w.!#$%&'*+/=?^`{|}~-]{1,64})@" + rf"(?:{_LABEL}\.)*{_LABEL}")
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]|\.\d)")
 _CODE = re.compile(r"(?<![\d.:@/-])([245]\d\d)(?=[\s-]|$|;|:)(?!\s*(?:bytes|octets|secs?|seconds|hours|days|min))")
 _ESCAPED = re.compile(r"\\x\{([0-9A-F]{2,5})\}")
@@ -95,7 +94,7 @@ def _read_block(block: Fields, opened: Opened) -> Report | None:
     if action.startswith(("delivered", "relayed", "expanded")):
         return Report(kind=Kind.NO_REPORT, email=email, status=status)
     said, context = (
-        _drop_type(block.get("diagnostic-code", "")),
+        _drop_type(decode_words(block.get("diagnostic-code", ""))),
         find_context(opened.notice, {email, original or email}),
     )
     data = bool(_DATA.search(context) or (_TALK_DATA.search(context) and _is_of_mailbox(status)))

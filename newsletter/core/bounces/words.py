@@ -227,7 +227,7 @@ WEAK = compile_phrases("recipient (?:address )?(?:rejected|refused)|{who} (?:was
 """Said of an unknown user, and of much else: it counts where nothing else is said."""
 OF_SENDER = compile_phrases(
     r"""
-    (?:after|reply to) mail from
+    (?:after|reply to) mail from|sender verif|verification failed for
     \b(?:sender|mail from)\b.{0,60}\b(?:reject|denied|refused|unknown|invalid|not (?:exist|found))
     """
 )

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 TOLERANCE = timedelta(minutes=5)
 """So far may the time of a call be from ours (Standard Webhooks)."""
 
+MAILGUN_TOLERANCE = timedelta(hours=9)
+
 _SNS_HOST = re.compile(r"sns\.[a-z]{2}(?:-[a-z]+)+-\d{1,2}\.amazonaws\.com(?:\.cn)?")
 _SNS_FIELDS = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
@@ -35,8 +37,14 @@ def is_basic(authorization: str, password: str) -> bool:
     return scheme.lower() == "basic" and hmac.compare_digest(given, password.encode())
 
 
-def is_mailgun(signature: Mapping[str, Any], key: str) -> bool:
-    """Mailgun's `signature` of a call: HMAC-SHA256 over its timestamp and token."""
+def is_mailgun(signature: Mapping[str, Any], key: str, now: datetime) -> bool:
+    """Mailgun's `signature` of a call: HMAC-SHA256 over its timestamp and token. It calls again for eight hours.
+
+    The body is not covered: who takes a call must not take a token with another body again.
+    """
+    moment = str(signature.get("timestamp", ""))
+    if not _is_near(moment, now, MAILGUN_TOLERANCE):
+        return False
     text = f"{signature.get('timestamp', '')}{signature.get('token', '')}"
     wanted = hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
     return hmac.compare_digest(str(signature.get("signature", "")).encode(), wanted.encode())
@@ -65,11 +73,17 @@ def is_standard(body: bytes, headers: Mapping[str, str], secret: str, now: datet
     `secret` is as its sender shows it, `whsec_` and base64, or any text.
     """
     name, moment = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not re.fullmatch(r"[0-9]{1,12}", moment) or abs(now.timestamp() - int(moment)) > TOLERANCE.total_seconds():
+    if not _is_near(moment, now, TOLERANCE):
         return False
     mac = hmac.new(_read_secret(secret), f"{name}.{moment}.".encode() + body, hashlib.sha256).digest()
     wanted = b"v1," + base64.b64encode(mac)
     return any(hmac.compare_digest(given.encode(), wanted) for given in headers.get("webhook-signature", "").split())
+
+
+def _is_near(moment: str, now: datetime, tolerance: timedelta) -> bool:
+    """Whether a time in Unix seconds is as near to ours as it may be."""
+    is_time = re.fullmatch(r"[0-9]{1,12}", moment) is not None
+    return is_time and abs(now.timestamp() - int(moment)) <= tolerance.total_seconds()
 
 
 def _read_secret(secret: str) -> bytes:
