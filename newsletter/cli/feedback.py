@@ -22,7 +22,8 @@ MOST_FILE_OCTETS = 50_000_000
 def bounce(
     ctx: typer.Context,
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...|-", help="Messages as they came; `-`, or none, reads one.")
+        list[str] | None,
+        typer.Argument(metavar="FILE...|-", help="Messages as they came, or an mbox; `-`, or none, reads one."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     trust: Annotated[
