@@ -34,9 +34,10 @@ def bounce(
     """Read bounce and complaint messages and apply them: dead addresses are suppressed, complaints unsubscribe."""
     from newsletter.feedback import Feedback, Trust
 
+    unread: list[str] = []
     with open_from(ctx) as service:
         feedback = Feedback(database=service.database, signer=service.signer)
-        for name, octets in _split_all(_read_all(files or ["-"])):
+        for name, octets in _split_all(_read_all(files or ["-"], unread)):
             taken = feedback.take_message(
                 octets,
                 source=f"bounce {name}",
@@ -52,6 +53,8 @@ def bounce(
                 why = f" ({told['note']})" if told["note"] else ""
                 said = " ".join(str(part) for part in (told["status"], told["reason"]) if part)
                 typer.echo(f"{name}: {told['kind']} {told['email'] or 'nobody'} {said}: {told['action']}{why}")
+    if unread:
+        raise ConfigError("; ".join(unread))
 
 
 def _split_all(read: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
@@ -62,7 +65,8 @@ def _split_all(read: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]
             yield name, octets[start:end]
 
 
-def _read_all(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _read_all(names: Sequence[str], unread: list[str]) -> Iterator[tuple[str, bytes]]:
+    """What can be read; the others stop nothing, and are told in `unread`."""
     for name in names:
         if name == "-":
             yield "standard input", sys.stdin.buffer.read(MOST_FILE_OCTETS)
@@ -71,4 +75,4 @@ def _read_all(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             with Path(name).open("rb") as file:
                 yield name, file.read(MOST_FILE_OCTETS)
         except OSError as error:
-            raise ConfigError(f"{name}: cannot read the message: {error.strerror}") from None
+            unread.append(f"{name}: cannot read the message: {error.strerror}")

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
-from newsletter.compose import prove_message_id, sign_one
+from newsletter.compose import prove_message_id, prove_name, sign_one
 from newsletter.core.address import parse_address
 from newsletter.core.errors import TransportError
 from newsletter.core.model import NOTICE, Outcome
@@ -82,7 +82,9 @@ class Postman:
                 octets = await in_thread(self._start, notice, relay)
                 if octets is None:
                     return True
-                envelope = Envelope(return_path=self._write_return_path(notice), recipient=notice.email)
+                envid = prove_name(self.service.database.ledger_key, f"{NOTICE}{notice.id}")
+                path = self._write_return_path(notice)
+                envelope = Envelope(return_path=path, recipient=notice.email, envid=envid)
                 attempted = await connection.send(envelope, octets)
             finally:
                 await connection.quit()

@@ -44,9 +44,10 @@ def test_standard_input_is_one_message(ready: Workshop, monkeypatch: pytest.Monk
     assert ready.run("bounce", "--json").json["email"] == "ada@example.org"
 
 
-def test_what_cannot_be_read_is_named(ready: Workshop) -> None:
-    assert (
-        ready.run("bounce", "absent.eml", code=1).err
-        == "error: absent.eml: cannot read the message: No such file or directory\n"
-    )
+def test_what_cannot_be_read_is_named_and_stops_nothing(ready: Workshop) -> None:
+    for name in ("one", "two"):
+        ready.write(name, BOUNCE.format(email=f"{name}@example.org"))
+    ran = ready.run("bounce", "one", "absent.eml", "two", code=1)
+    assert [line.partition(":")[0] for line in ran.out.splitlines()] == ["one", "two"]
+    assert ran.err == "error: absent.eml: cannot read the message: No such file or directory\n"
     assert ready.run("bounce", "briefs", code=1).err == "error: briefs: cannot read the message: Is a directory\n"
