@@ -14,7 +14,6 @@ from newsletter.store import exclusions, issues, ledger, tallies, upkeep
 from newsletter.store.database import Database
 from newsletter.store.schema import deliveries
 
-UNFINISHED = ("queued", "deferred", "sending", "uncertain")
 SETTLED_RESPONSE = "settled by the operator as sent"
 
 
@@ -121,7 +120,6 @@ def _demand(conn: Connection, number: int, *legal: IssueState) -> None:
 
 def _demand_unfinished(conn: Connection, number: int) -> None:
     """StoreError where nothing is owed or in doubt any more: what went out cannot be called back."""
-    counted = tallies.read_tallies(conn, [number])[number]
     is_running = issues.find_issue(conn, number).state == IssueState.RUNNING
-    if is_running and not any(n for (state, _), n in counted.items() if state in UNFINISHED):
+    if is_running and not tallies.is_unfinished(conn, number):
         raise StoreError(f"issue {number} is finished: that cannot be done with it any more")

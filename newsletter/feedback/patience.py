@@ -11,7 +11,6 @@ from newsletter.core.policy import judge_reports, must_suppress_bounced
 from newsletter.feedback.owners import Owner
 from newsletter.store import issues, reports, tallies
 
-UNFINISHED = ("queued", "deferred", "sending", "uncertain")
 TAKES_ITS_TIME = timedelta(days=5)
 """A bounce may come so late: an issue younger than that without one says nothing yet (RFC 5321 4.5.4.1)."""
 
@@ -55,10 +54,7 @@ def watch_issue(conn: Connection, number: int | None, kind: Kind) -> Iterator[No
     before = find_reason_to_pause(conn, number, only=kind)
     yield
     reason = find_reason_to_pause(conn, number, only=kind)
-    if reason is None or before is not None:
-        return
-    counted = tallies.read_tallies(conn, [number])[number]
-    if any(n for (state, _), n in counted.items() if state in UNFINISHED):
+    if reason is not None and before is None and tallies.is_unfinished(conn, number):
         issues.pause_running(conn, number, reason)
 
 

@@ -23,6 +23,8 @@ MINUTE_MICROSECONDS = 60_000_000
 Reply = tuple[int | None, str | None, str]
 """What a relay said: reply code, enhanced code, text."""
 
+UNFINISHED = ("queued", "deferred", "sending", "uncertain")
+
 
 def read_tallies(conn: Connection, issue_ids: Collection[int]) -> dict[int, dict[tuple[str, str], int]]:
     """How many deliveries of each issue stand where: by (state, reason), `deferred` apart, zeros absent."""
@@ -30,6 +32,12 @@ def read_tallies(conn: Connection, issue_ids: Collection[int]) -> dict[int, dict
     for row in conn.execute(tallies.select().where(tallies.c.issue_id.in_(issue_ids), tallies.c.n > 0)):
         counts[row.issue_id][row.state, row.reason] = row.n
     return counts
+
+
+def is_unfinished(conn: Connection, issue_id: int) -> bool:
+    """Whether anything of an issue is still owed or in doubt."""
+    counted = read_tallies(conn, [issue_id])[issue_id]
+    return any(n for (state, _), n in counted.items() if state in UNFINISHED)
 
 
 def count_people(conn: Connection) -> dict[str, int]:

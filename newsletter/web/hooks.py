@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import SecretStr
 
 from newsletter.bootstrap import Service
+from newsletter.core.bounces.other import as_mapping
 from newsletter.core.errors import NewsletterError
 from newsletter.core.hooks import signatures
 from newsletter.core.hooks.events import Event, read_events
@@ -112,7 +113,7 @@ class Hooks:
             case "generic" if secret := _show(hooks.generic_secret):
                 return signatures.is_standard(body, headers, secret, self.service.now())
             case "mailgun" if key := _show(hooks.mailgun_key):
-                signature = _mapping(_mapping(told).get("signature"))
+                signature = as_mapping(as_mapping(told).get("signature"))
                 is_theirs = signatures.is_mailgun(signature, key, self.service.now())
                 return is_theirs and self._is_of_token(str(signature.get("token")), body)
             case "sendgrid" if hooks.sendgrid_key:
@@ -123,7 +124,7 @@ class Hooks:
             case "sparkpost" if password := _show(hooks.sparkpost_password):
                 return signatures.is_basic(basic, password)
             case "ses" if hooks.ses_topics:
-                return self._is_sns(_mapping(told))
+                return self._is_sns(as_mapping(told))
             case _:
                 raise HookError(404, "there is no such hook")
 
@@ -150,7 +151,7 @@ class Hooks:
 
     def _read_sns(self, told: Any) -> Any:
         """What a proven message of Amazon SNS brings; a subscription is confirmed."""
-        message = _mapping(told)
+        message = as_mapping(told)
         if message.get("Type") == "SubscriptionConfirmation":
             address = str(message.get("SubscribeURL"))
             if not signatures.is_sns_address(address):
@@ -166,7 +167,3 @@ class Hooks:
 
 def _show(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -93,25 +93,26 @@ def read_ses(told: Mapping[str, Any]) -> Iterator[Report]:
     """The reports of one notification, as its fields give them (Amazon SES, "Notification contents")."""
     match str(told.get("notificationType") or told.get("eventType") or "").lower():
         case "bounce":
-            bounce = _mapping(told.get("bounce"))
+            bounce = as_mapping(told.get("bounce"))
             for one in _mappings(bounce.get("bouncedRecipients")):
                 if email := find_address(str(one.get("emailAddress", ""))):
                     said = str(one.get("diagnosticCode") or "")
                     said = said or f"{bounce.get('bounceType', '')} {bounce.get('bounceSubType', '')}"
                     yield make_bounce(email, re.sub(r"^\s*smtp\s*;", "", said), str(one.get("status") or "") or None)
         case "complaint":
-            complaint = _mapping(told.get("complaint"))
+            complaint = as_mapping(told.get("complaint"))
             kind = str(complaint.get("complaintFeedbackType") or "abuse").lower()
             for one in _mappings(complaint.get("complainedRecipients")):
                 if email := find_address(str(one.get("emailAddress", ""))):
                     yield Report(kind=Kind.COMPLAINT, email=email, reason=kind)
         case "delivery":
-            for name in _mapping(told.get("delivery")).get("recipients") or ():
+            for name in as_mapping(told.get("delivery")).get("recipients") or ():
                 if email := find_address(str(name)):
                     yield Report(kind=Kind.NO_REPORT, email=email)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """A value of JSON where it is an object; else an empty one."""
     return value if isinstance(value, dict) else {}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from newsletter.core.bounces.other import read_ses
+from newsletter.core.bounces.other import as_mapping, read_ses
 from newsletter.core.bounces.report import Kind, Reason, Report
 from newsletter.core.bounces.status import find_address, make_bounce
 from newsletter.core.bounces.traces import Traces, find_in_text
@@ -57,8 +57,8 @@ def _read_postmark(event: Mapping[str, Any]) -> Iterator[Report]:
 
 
 def _read_mailgun(call: Mapping[str, Any]) -> Iterator[Report]:
-    event = _mapping(call.get("event-data"))
-    email, status = find_address(str(event.get("recipient") or "")), _mapping(event.get("delivery-status"))
+    event = as_mapping(call.get("event-data"))
+    email, status = find_address(str(event.get("recipient") or "")), as_mapping(event.get("delivery-status"))
     match event.get("event"):
         case "failed":
             words = (status.get(name) for name in ("code", "enhanced-code", "message", "description"))
@@ -91,7 +91,7 @@ _SPARKPOST_FOR_GOOD = ("10", "30", "90")
 
 
 def _read_sparkpost(call: Mapping[str, Any]) -> Iterator[Report]:
-    for event in map(_mapping, _mapping(call.get("msys")).values()):
+    for event in map(as_mapping, as_mapping(call.get("msys")).values()):
         email, said = (
             find_address(str(event.get("rcpt_to") or "")),
             str(event.get("raw_reason") or event.get("reason") or ""),
@@ -109,7 +109,7 @@ def _read_sparkpost(call: Mapping[str, Any]) -> Iterator[Report]:
 
 
 def _read_ses(event: Mapping[str, Any]) -> Iterator[Report]:
-    for_good = _mapping(event.get("bounce")).get("bounceType") == "Permanent"
+    for_good = as_mapping(event.get("bounce")).get("bounceType") == "Permanent"
     for report in read_ses(event):
         yield _weigh(report, for_good=for_good) if report.kind in (Kind.HARD, Kind.SOFT) else report
 
@@ -164,10 +164,6 @@ def _complain(email: str | None, kind: str = "abuse") -> Iterator[Report]:
 def _leave(email: str | None) -> Iterator[Report]:
     if email:
         yield Report(kind=Kind.UNSUBSCRIBE, email=email)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(value: Any) -> str | None:

@@ -133,7 +133,7 @@ def _add_service(api: FastAPI, desk: Desk) -> None:
         with desk.service.database.read() as conn:
             return describe_bounces(conn, desk.service.now())
 
-    @api.post("/reports/{number}/vouch", response_model=models.ReportTaken, tags=["service"])
+    @api.post("/reports/{number}/vouch", response_model=models.ReportVouched, tags=["service"])
     def vouch_for_report(number: Number) -> Any:
         """Vouch for a report that carries no token of ours: it counts by the address that it names."""
         service = desk.service

@@ -160,10 +160,9 @@ class ShortReport(Model):
     action: str
 
 
-class Report(Model):
+class ReportTaken(Model):
     """What came back of a mail, and what was done about it."""
 
-    at: datetime
     kind: str
     email: str | None
     delivery: str | None
@@ -172,6 +171,12 @@ class Report(Model):
     reason: str
     text: str
     action: str
+
+
+class Report(ReportTaken):
+    """The same as it is kept: when it came, and from where."""
+
+    at: datetime
     source: str
 
 
@@ -363,15 +368,20 @@ class ReasonCount(Model):
     addresses: Count
 
 
-class CameBack(Model):
-    """How much came back lately, by kind."""
+class Kinds(Model):
+    """How much came back, by kind."""
 
-    days: Count
     hard: Count
     soft: Count
     complaint: Count
     unsubscribe: Count
     auto_reply: Count = Field(alias="auto-reply")
+
+
+class CameBack(Kinds):
+    """How much came back lately."""
+
+    days: Count
 
 
 class ReportReason(Model):
@@ -382,26 +392,16 @@ class ReportReason(Model):
     reports: Count
 
 
-class DomainCameBack(Model):
+class DomainCameBack(Kinds):
     """What came back from a domain."""
 
     domain: str
-    hard: Count
-    soft: Count
-    complaint: Count
-    unsubscribe: Count
-    auto_reply: Count = Field(alias="auto-reply")
 
 
-class DayCameBack(Model):
+class DayCameBack(Kinds):
     """What came back on a day (UTC)."""
 
     day: date
-    hard: Count
-    soft: Count
-    complaint: Count
-    unsubscribe: Count
-    auto_reply: Count = Field(alias="auto-reply")
 
 
 class UnclearReport(Report):
@@ -410,17 +410,9 @@ class UnclearReport(Report):
     report: Count
 
 
-class ReportTaken(Model):
-    """A report as it was taken."""
+class ReportVouched(ReportTaken):
+    """A report that somebody vouched for; `note` says why nothing was done, where nothing was."""
 
-    kind: str
-    email: str | None
-    delivery: str | None
-    status: str | None
-    code: int | None
-    reason: str
-    text: str
-    action: str
     note: str
 
 
