@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,12 +179,17 @@ def run_postfix(folder: Path, maildir: Path, *, sink: int, domain: str) -> Itera
     values = {"folder": folder, "mail": maildir.parent, "sink": sink, "domain": domain, "nobody": NOBODY}
     (conf / "main.cf").write_text(MAIN.format(**values))
     (conf / "master.cf").write_text(MASTER.format(port=port))
-    process = subprocess.Popen(
-        ["/usr/sbin/postfix", "-c", conf, "start-fg"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        _wait_for(port, process, folder / "maillog")
+    with _run(["/usr/sbin/postfix", "-c", conf, "start-fg"], port, folder / "maillog"):
         yield MailHost(port, maildir, conf)
+
+
+@contextmanager
+def _run(command: Sequence[str | Path], port: int, log: Path) -> Iterator[None]:
+    """A server in the foreground, from when it listens on a port."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _wait_for(port, process, log)
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)

@@ -72,12 +72,13 @@ class Taken:
     @property
     def is_unclear(self) -> bool:
         """Whether an operator should look at it: it is no report, or nobody's of ours."""
-        return self.note == UNKNOWN or (self.report.kind is Kind.NO_REPORT and not self.note)
+        is_nobodys = self.report.kind is Kind.NO_REPORT and self.owner is None and self.note != BEFORE
+        return UNKNOWN in self.note or is_nobodys
 
     @property
     def was_taken(self) -> bool:
         """Whether its message was taken before, so that nothing was done now."""
-        return self.note == BEFORE
+        return self.note.startswith(BEFORE)
 
     def describe(self) -> dict[str, Any]:
         """The *report* of the contract, and more."""
@@ -145,7 +146,8 @@ class Feedback:
                     rows.drop_unclear(conn, digest)
                 number = rows.take_message(conn, digest, source, now)
                 if number is None:
-                    return [Taken(report=report, action=Action.IGNORED, note=BEFORE) for report in reports]
+                    note = BEFORE if rows.was_clear(conn, digest) else f"{BEFORE}, {UNKNOWN}"
+                    return [Taken(report=report, action=Action.IGNORED, note=note) for report in reports]
                 owner = self._find_owner(conn, traces, now)
                 if owner is not None and owner.by_unsubscribe and reports[0].kind in _MAILED:
                     reports = [Report(kind=Kind.UNSUBSCRIBE, email=owner.email)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select, update
 
+from newsletter.core.bounces.report import Kind
 from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Key
 from newsletter.store.issues import insert_ignoring
@@ -28,6 +29,13 @@ def drop_unclear(conn: Connection, digest: bytes) -> bool:
     ours = select(reports.c.inbound_id).where(reports.c.is_ours)
     this = (inbound.c.digest == digest, inbound.c.id.not_in(ours))
     return conn.execute(delete(inbound).where(*this)).rowcount > 0
+
+
+def was_clear(conn: Connection, digest: bytes) -> bool:
+    """Whether a message that was taken before carried something of ours, or was an auto-reply."""
+    clear = or_(reports.c.is_ours, reports.c.kind == Kind.AUTO_REPLY)
+    said = select(reports.c.id).join(inbound, inbound.c.id == reports.c.inbound_id)
+    return conn.execute(said.where(inbound.c.digest == digest, clear).limit(1)).first() is not None
 
 
 def insert_reports(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

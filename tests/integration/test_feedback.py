@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from daemon_house import House
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 from newsletter import control
@@ -442,3 +444,16 @@ def test_of_an_issue_that_is_over_nothing_is_paused(house: House) -> None:
     with house.service.database.read() as conn:
         assert issues.find_issue(conn, number).state == "running"
         assert reports.count_readers(conn, [number], ("hard", "complaint")) == {number: {"hard": 0, "complaint": 21}}
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.binary(min_size=1, max_size=6)), min_size=1, max_size=9))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_broken_in_a_bounce_it_is_taken_and_can_be_told(
+    house: House, damage: list[tuple[int, bytes]]
+) -> None:
+    octets = bytearray(write_bounce(write_return_path(house, key_of(house)), said="550 Empfänger unbekannt"))
+    for place, put in damage:
+        octets[place : place + len(put)] = put
+    assert take(house, bytes(octets))
+    with house.service.database.read() as conn:
+        assert json.dumps([dict(row._mapping) for row in reports.list_reports(conn)], default=str)

@@ -15,6 +15,7 @@ from test_feedback import key_of, suppression_of, write_bounce, write_return_pat
 from newsletter.core.errors import MailboxError
 from newsletter.daemon.collector import Collector
 from newsletter.mailbox import DONE, UNCLEAR, open_mailbox
+from newsletter.store import reports
 
 house = feedback_house
 
@@ -61,6 +62,37 @@ def test_a_maildir_is_emptied_into_its_folders(house: House, tmp_path: Path) -> 
     assert (maildir / "tmp" / "half").exists()
     assert suppression_of(house, "ann@example.org") == "unknown user"
     assert suppression_of(house, "ben@example.org") is None
+
+
+def test_where_it_dies_between_taking_and_moving_it_counts_once_and_lands_where_it_belongs(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maildir = make_maildir(tmp_path / "Maildir")
+    for name, octets in write_three(house).items():
+        deliver(maildir, name, octets)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(3):  # each time after one more message was taken
+        with monkeypatch.context() as patch:
+            patch.setattr("newsletter.mailbox.maildir.Maildir.move_message", die)
+            with pytest.raises(KeyboardInterrupt):
+                collect(house, f"maildir:{maildir}")
+        move_first(maildir)
+    for name in ("1.good", "2.forged", "3.ordinary"):
+        (maildir / "moved" / name).rename(maildir / "new" / name)
+    assert collect(house, f"maildir:{maildir}").failure is None
+    assert (list_folder(maildir, DONE), list_folder(maildir, UNCLEAR)) == (["1.good"], ["2.forged", "3.ordinary"])
+    with house.service.database.read() as conn:
+        assert len(reports.list_reports(conn)) == 3
+
+
+def move_first(maildir: Path) -> None:
+    """Out of the way, so that the next message is the first."""
+    (maildir / "moved").mkdir(exist_ok=True)
+    first = min((maildir / "new").iterdir())
+    first.rename(maildir / "moved" / first.name)
 
 
 def test_what_cannot_be_opened_is_named_without_its_password(house: House, tmp_path: Path) -> None:
