@@ -181,8 +181,9 @@ class Feedback:
             )
             ((_, owner),) = match_reports(conn, [report], None, by_address=True, anybody=True)
             action, note = self._act(conn, report, owner, f"{row.source}, vouched for", now)
-            changes = {"action": action, "is_ours": True, "subscriber_id": owner.subscriber_id if owner else None}
-            rows.update_report(conn, number, changes)
+            about = {"subscriber_id": owner.subscriber_id, "issue_id": owner.issue} if owner else {}
+            with watch_issue(conn, owner.issue if owner else None, report.kind):
+                rows.update_report(conn, number, {"action": action, "is_ours": True, **about})
         return Taken(report=report, action=action, owner=owner, note=note)
 
     def _find_owner(self, conn: Connection, traces: Traces, now: datetime) -> Owner | None:

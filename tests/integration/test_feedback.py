@@ -172,7 +172,10 @@ def test_an_operator_may_vouch_for_a_report_that_was_kept(house: House) -> None:
         "stranger@example.net": "suppressed",
         "ann@example.org": "suppressed",
     }
-    assert house.service.find_person("ann@example.org").source == "test, vouched for, delivery 1-1"
+    person = house.service.find_person("ann@example.org")
+    assert person.source == "test, vouched for, delivery 1-1"
+    told_why = explain_delivery(house.service.database, house.service.catalogue, person, 1)
+    assert [report["action"] for report in told_why["reports"]] == ["suppressed"]
     with house.service.database.read() as conn:
         assert reports.list_reports(conn, unclear=True) == []
     for number in (*unclear.values(), 99):

@@ -21,6 +21,7 @@ _AUTO_SUBJECT = compile_phrases(
     ^\s*(?:re: ?)?(?:on (?:leave|vacation|holiday)|fuera de la oficina|respuesta autom|r[eé]ponse auto|не в офисе|自動)
     """
 )
+_AUTO_HEADERS = {"x-autoreply", "x-autorespond", "x-auto-response", "x-autoreply-from", "x-mail-autoreply"}
 _UNSUBSCRIBE = compile_phrases(
     r"""
     ^\s*(?:re: ?)?(?:please )?(?:unsubscribe|remove me|abmelden|d[eé]sabonner|desinscrire|darse de baja)\b.{0,60}$
@@ -54,16 +55,13 @@ def _read_jmrp(opened: Opened) -> Iterator[Report]:
 def read_auto_reply(opened: Opened) -> Iterator[Report]:
     """That it is an auto-reply, by its headers or its subject."""
     headers = opened.headers
-    marks = headers.get("auto-submitted", "").lower().startswith(("auto-replied", "auto-notified"))
-    marks = marks or any(
-        name in headers
-        for name in ("x-autoreply", "x-autorespond", "x-auto-response", "x-autoreply-from", "x-mail-autoreply")
-    )
-    marks = marks or headers.get("precedence", "").strip().lower() == "auto_reply"
     marks = (
-        marks or headers.get("x-autoreply", "").lower() == "yes" or "vacation" in headers.get("x-mailer", "").lower()
+        headers.get("auto-submitted", "").lower().startswith(("auto-replied", "auto-notified"))
+        or not headers.keys().isdisjoint(_AUTO_HEADERS)
+        or headers.get("precedence", "").strip().lower() == "auto_reply"
+        or "vacation" in headers.get("x-mailer", "").lower()
+        or _AUTO_SUBJECT.search(headers.get("subject", ""))
     )
-    marks = marks or bool(_AUTO_SUBJECT.search(headers.get("subject", "")))
     if marks and not is_daemon(opened):
         yield Report(kind=Kind.AUTO_REPLY, email=find_address(headers.get("from", "")))
 
