@@ -15,14 +15,17 @@ $(shell rm -f .venv/.locked)
 endif
 endif
 
-.PHONY: help install demo test check bench drill lock clean
+.PHONY: help install demo test test-long test-postgres check bench bench-scale drill lock clean
 
 help:
 	@echo 'make install   build .venv; .venv/bin/newsletter is then the command line'
 	@echo 'make demo      the main job on embedded parts: briefs in, mails out, books closed'
-	@echo 'make test      all tests, and the coverage gate'
+	@echo 'make test      the tests, and the coverage gate'
+	@echo 'make test-long      those that kill and time processes for minutes'
+	@echo 'make test-postgres   the same tests on PostgreSQL, where they are not about SQLite alone'
 	@echo 'make check     linter, format, types, import floors, lock file'
 	@echo 'make bench     the benchmarks'
+	@echo 'make bench-scale     1, 2 and 4 workers, and claims among 1, 5 and 10 million deliveries (half an hour)'
 	@echo 'make drill     killed again and again before a misbehaving server: nobody lost? (DRILL=--short; --help)'
 	@echo 'make lock      pin the dependencies anew, after a change in pyproject.toml (needs uv; LOCKFLAGS=--upgrade for newer ones)'
 	@echo 'make clean     remove everything that make made'
@@ -43,11 +46,17 @@ install: .venv/.installed
 demo: install
 	@$(BIN)/newsletter demo
 
-# One worker more than there are cores: some tests wait for processes of theirs.
+# Two workers more than there are cores: some tests wait for processes of theirs.
 # 95 % of all branches is demanded by pyproject.toml; the pure core is small enough for all of them.
 test: install
-	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) $(BIN)/python -m pytest --cov --cov-report=term
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 2)) $(BIN)/python -m pytest -m 'not long' --cov --cov-report=term
 	@$(BIN)/coverage report --include='newsletter/core/*' --fail-under=100
+
+test-long: install
+	@$(BIN)/python -m pytest -m long
+
+test-postgres: install
+	@TEST_DATABASE=postgresql PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) $(BIN)/python -m pytest tests/integration
 
 check: install
 	@$(BIN)/ruff check .
@@ -64,6 +73,9 @@ bench: install
 	@set -e; for file in benchmarks/[!_]*.py; do \
 	  case "$$file" in */drill.py) continue;; esac; echo "== $$file"; $(BIN)/python "$$file"; \
 	done
+
+bench-scale: install
+	@$(BIN)/python benchmarks/fleet.py --workers 1 2 4 --rows 1 5 10 --readers 1000000
 
 lock:
 	$(UV) pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from newsletter.core.tokens import Signer
     from newsletter.core.topics.matcher import TopicMatcher
     from newsletter.deliver import DeliveryRun, Progress, Rules
+    from newsletter.deliver.membership import Membership
     from newsletter.offer import Offer
     from newsletter.publish import Publisher
     from newsletter.publish.typesetter import Typesetter
@@ -47,8 +48,8 @@ class Service:
     clock: "Callable[[], datetime]" = lambda: datetime.now(UTC)
 
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
-        return self.clock()
+        """The time, aware, in UTC; by the clock of a database that many machines share."""
+        return self.clock() + (self.database.skew if "database" in self.__dict__ else timedelta())
 
     def renew(self) -> "Service":
         """The same service with its files read anew (topics, templates, keys), on the same database."""
@@ -339,10 +340,18 @@ class Service:
             issue=issue,
             only=only,
             by_hand=by_hand,
+            lease=self.settings.worker_lease,
             clock=self.now,
             observe=observe,
             note=note,
         )
+
+    def make_membership(self, *, is_daemon: bool) -> "Membership":
+        """A worker's or daemon's place among those who deliver on a PostgreSQL database."""
+        from newsletter.deliver.membership import Membership
+
+        lease = self.settings.worker_lease
+        return Membership(database=self.database, rules=self.make_rules(), lease=lease, is_daemon=is_daemon)
 
 
 @contextmanager

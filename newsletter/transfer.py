@@ -8,11 +8,10 @@ import csv
 import io
 import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row
@@ -24,7 +23,7 @@ from newsletter.core.preferences import PersonRow, parse_row
 from newsletter.core.tokens import hash_address
 from newsletter.sources.rows import read_rows
 from newsletter.store import subscribers
-from newsletter.store.database import Database, open_database
+from newsletter.store.database import Database
 from newsletter.store.joining import begin_window, find_changes, write_person
 
 CHUNK = 1_000
@@ -81,7 +80,7 @@ def import_file(
     def parse(cells: Mapping[str, object]) -> PersonRow:
         return parse_row(cells, topics=topics, languages=languages)
 
-    with _copy_of(database) if dry_run else nullcontext(database) as kept:
+    with database.rehearse() if dry_run else nullcontext(database) as kept:
 
         def save(people: Sequence[PersonRow]) -> ImportResult:
             saved = ImportResult()
@@ -107,16 +106,6 @@ def add_person(database: Database, row: PersonRow, *, now: datetime, source: str
         if person.state != SubscriberState.ACTIVE:
             raise StoreError(f"{row.email} has unsubscribed: only they can sign up again")
     return saved
-
-
-@contextmanager
-def _copy_of(database: Database) -> Iterator[Database]:
-    """A copy to try something on, so that nobody has to wait for the write lock meanwhile."""
-    with TemporaryDirectory(prefix="newsletter-") as folder:
-        copy = Path(folder) / "trial.db"
-        database.back_up(copy)
-        with closing(open_database(f"sqlite:///{copy}")) as trial:
-            yield trial
 
 
 def import_suppressions(database: Database, path: Path, *, now: datetime) -> ImportResult:

@@ -1,11 +1,17 @@
-"""What holds for every test: no setting of the developer's shell reaches it, and no property is judged by its speed."""
+"""What holds for every test: no setting of the developer's shell reaches it, and no property is judged by its speed.
+
+With TEST_DATABASE=postgresql the same tests run on PostgreSQL: every address of a SQLite file is taken for a database
+of its own there.
+"""
 
 import asyncio
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import postgres
 import pytest
 import uvloop
 from hypothesis import settings
@@ -13,6 +19,8 @@ from sqlalchemy.engine import make_url
 from workshop import Workshop, make_workshop
 
 from newsletter.store import database
+
+ON_POSTGRESQL = os.environ.get("TEST_DATABASE") == "postgresql"
 
 for name in [name for name in os.environ if name.upper().startswith("NEWSLETTER_")]:
     del os.environ[name]
@@ -49,6 +57,29 @@ def _migrate_quickly(opened: database.Database) -> None:
 
 setattr(database, "_migrate", _migrate_quickly)  # noqa: B010  mypy takes a function for a constant
 
+if ON_POSTGRESQL:
+    setattr(database, "_create_engine", postgres.create_in_place_of_sqlite)  # noqa: B010
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL, what is about SQLite alone is left out."""
+    if ON_POSTGRESQL:
+        items[:] = [item for item in items if item.get_closest_marker("sqlite") is None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a test leaves open on purpose, SQLite closes silently."""
+    if ON_POSTGRESQL:
+        left_open = "Exception ignored in.*BaseConnection:pytest.PytestUnraisableExceptionWarning"
+        config.addinivalue_line("filterwarnings", f"ignore:{left_open}")
+
+
+@pytest.fixture(autouse=ON_POSTGRESQL)
+def databases_in_place_of_sqlite(tmp_path: Path) -> Iterator[None]:
+    """Take away the databases that a test made."""
+    yield
+    postgres.drop_databases_in_place_of_sqlite(tmp_path)
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -69,3 +100,11 @@ def workshop(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeyp
     """A working folder of the test's own, and the process in it."""
     monkeypatch.chdir(tmp_path)
     return make_workshop(tmp_path, capsysbinary)
+
+
+@pytest.fixture
+def empty_postgresql(tmp_path: Path) -> Iterator[str]:
+    """The address of a PostgreSQL database of the test's own, with the tables and nothing in them."""
+    name = f"test_{os.getpid()}_{abs(hash(tmp_path)) % 10**9}"
+    yield postgres.make_database(name)
+    postgres.drop_database(name)

@@ -45,6 +45,19 @@ CERTIFICATE_FILE = Path(__file__).parent / "tls" / "server.pem"
 OFFERS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES")
 
 
+class Record(list[ReceivedMail]):
+    """The mails that were taken; `grown` tells when there are more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grown = threading.Condition()
+
+    def append(self, mail: ReceivedMail) -> None:
+        with self.grown:
+            super().append(mail)
+            self.grown.notify_all()
+
+
 class SmtpServer:
     """See the module. `sessions` and `mails` grow while it runs; `most_connections` is how many were open at once."""
 
@@ -66,7 +79,7 @@ class SmtpServer:
         self.host = host
         self.port = port
         self.sessions: list[Session] = []
-        self.mails: list[ReceivedMail] = []
+        self.mails: list[ReceivedMail] = Record()
         self.connections = 0
         self.most_connections = 0
         context = _make_context() if tls else None
@@ -88,6 +101,12 @@ class SmtpServer:
 
     def mails_to(self, address: str) -> list[ReceivedMail]:
         return [mail for mail in self.mails if address in mail.recipients]
+
+    def wait_for_mails(self, count: int) -> None:
+        """Wait, in another thread than the server's, until it has taken so many mails."""
+        assert isinstance(self.mails, Record)
+        with self.mails.grown:
+            assert self.mails.grown.wait_for(lambda: len(self.mails) >= count, 60), f"{len(self.mails)} mails came"
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, self.host, self.port, ssl=self._implicit)

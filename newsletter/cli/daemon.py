@@ -1,4 +1,4 @@
-"""Commands of the daemon: run, schedule."""
+"""Commands of what stays running: run, worker, schedule."""
 
 import asyncio
 import gc
@@ -33,6 +33,21 @@ def run(
         gc.freeze()
         with asyncio.Runner(loop_factory=choose_loop(service)) as runner:
             runner.run(daemon.run())
+
+
+@app.command()
+def worker(ctx: typer.Context) -> None:
+    """Deliver only, on this host beside others: needs PostgreSQL. SIGTERM or Ctrl-C ends it."""
+    from newsletter.daemon.worker import run_worker
+    from newsletter.logs import configure_logging
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # before the worker runs there is nothing to finish
+    with open_from(ctx) as service:
+        settings = service.settings
+        configure_logging(style=settings.log_format, level=settings.log_level, show_addresses=settings.log_addresses)
+        gc.freeze()
+        with asyncio.Runner(loop_factory=choose_loop(service)) as runner:
+            runner.run(run_worker(service))
 
 
 @app.command()

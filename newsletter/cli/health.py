@@ -40,6 +40,8 @@ def _show_status(told: dict[str, Any]) -> None:
     doing = "delivering" if told["running"] else "paused" if told["paused"] else "at rest"
     later = f", {told['deferred']} later, the first at {write_cell(told['next_due_at'])}" if told["deferred"] else ""
     typer.echo(f"{doing}; {told['owed']} deliveries are owed now{later}")
+    for worker in told["workers"]:
+        typer.echo(f"worker {worker['host']} (process {worker['pid']}) since {write_cell(worker['since'])}")
     if told["next_run"]:
         typer.echo(f"the next issue goes out at {write_cell(told['next_run'])}")
     back = told["came_back"]

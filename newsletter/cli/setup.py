@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from newsletter.cli.books import write_audit
 from newsletter.cli.context import open_from
 from newsletter.cli.delivery import run_delivery
 from newsletter.cli.output import Json, say, write_json, write_rows
+from newsletter.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from newsletter.demo import DemoResult
@@ -118,3 +120,34 @@ def backup(
         service.database.back_up(file)
     told = {"backup": str(file), "bytes": file.stat().st_size}
     write_json(told) if as_json else typer.echo(f"{file}: {told['bytes']} bytes")
+
+
+@db_app.command("copy")
+def copy(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="URL", help="The empty PostgreSQL database: postgresql://…")],
+    as_json: Json = False,
+) -> None:
+    """Copy everything from SQLite into an empty PostgreSQL database, and compare it row by row."""
+    from contextlib import closing
+
+    from newsletter.move import copy_database
+    from newsletter.settings.values import mask_credentials, parse_database_url
+    from newsletter.store.database import open_database
+
+    began = time.monotonic()
+    try:
+        address = parse_database_url(to)
+    except ValueError as error:
+        raise ConfigError(f"--to {error}") from None
+    with open_from(ctx) as service, closing(open_database(address)) as target:
+        rules = service.make_rules()
+        most = len(rules.retry_delays) + 1
+        counts = copy_database(service.database, target, service.now(), hold=rules.hold, most_attempts=most)
+        told = {"to": target.name, "rows": sum(counts.values()), "tables": counts}
+    told["seconds"] = round(time.monotonic() - began, 3)
+    if as_json:
+        write_json(told)
+        return
+    typer.echo(f"{told['rows']} rows of {len(counts)} tables were copied and compared, in {told['seconds']} s")
+    say(f"next: set NEWSLETTER_DATABASE_URL to {mask_credentials(address)}; the SQLite file is left as it is")

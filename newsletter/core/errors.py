@@ -54,3 +54,7 @@ class StoreError(NewsletterError):
 
 class StoreBusyError(StoreError):
     """Another process holds the database's write lock for longer than we wait; the same may go through later."""
+
+
+class LeaseLostError(StoreError):
+    """This worker was not heard of for so long that others took over what it had; it may write nothing any more."""

@@ -52,3 +52,13 @@ def recover(backoff: Backoff) -> Backoff:
 def count_connections(most: int, step: int) -> int:
     """How many of `most` connections may be open at a step: half as many at each, one at least."""
     return max(1, most >> step)
+
+
+def share_out(total: float, place: int, asking: int, taken: float, *, whole: bool) -> float:
+    """How much of a limit one of those who ask for it may use: each the same, but no more than the others leave.
+
+    `place` counts those who ask from 0; `taken` is what others have. With `whole` it is a whole number, and the first
+    places have one more where it cannot be divided.
+    """
+    fair = total // asking + (place < total % asking) if whole else total / asking
+    return max(0.0, min(fair, total - taken))

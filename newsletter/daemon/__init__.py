@@ -20,7 +20,7 @@ from watchfiles import awatch
 from newsletter.bootstrap import Service
 from newsletter.daemon.alert import mail_alarms
 from newsletter.daemon.collector import Collector
-from newsletter.daemon.deliverer import Deliverer
+from newsletter.daemon.deliverer import Deliverer, finish
 from newsletter.daemon.pages import Pages
 from newsletter.daemon.postman import Postman
 from newsletter.daemon.shelf import Shelf
@@ -38,9 +38,6 @@ COLLECT_SECONDS = 5
 LOOK_SECONDS = 10
 FETCH_SECONDS = 15 * 60
 TIDY_SECONDS = 10 * 60
-
-FINISH_SECONDS = 10.0
-"""How long what is on the wire may take at the end; then it is recorded as uncertain (CONTRACT, Web)."""
 
 log = logging.getLogger("newsletter.daemon")
 
@@ -73,7 +70,7 @@ class Daemon:
             log.info("the daemon ends: what is on the wire is finished and recorded")
             scheduler.shutdown(wait=False)
             if delivering is not None:
-                await _finish(delivering)
+                await finish(delivering)
         log.info("the daemon has ended")
 
     def _check(self) -> None:
@@ -157,7 +154,8 @@ class Daemon:
         )
         if self._pages is not None:
             self._pages.pulse(self._metrics.render())
-        await mail_alarms(self.service, now)
+        if deliverer.is_active or not self.delivery:  # of several daemons, one
+            await mail_alarms(self.service, now)
 
     async def _fetch(self) -> None:
         try:
@@ -172,7 +170,7 @@ class Daemon:
 
     def _expire_and_prune(self) -> None:
         settings, now = self.service.settings, self.service.now()
-        with self.service.database.write() as conn:
+        with self.service.database.act() as conn:  # what is pruned may be much, and nobody else writes it
             expired = upkeep.expire_deliveries(conn, now, settings.expire_after)
             ledger.prune_issues(conn, now, settings.retain)
             reports.prune_reports(conn, now - settings.retain)
@@ -200,11 +198,3 @@ def _guard(job: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
             log.exception("a tick failed", extra={"fields": {"tick": job.__name__.strip("_")}})
 
     return guarded
-
-
-async def _finish(delivering: "asyncio.Task[None]") -> None:
-    """Wait for what is on the wire, and then no more: cancelled, it is recorded as uncertain."""
-    done, _ = await asyncio.wait([delivering], timeout=FINISH_SECONDS)
-    if not done:
-        delivering.cancel()
-        await asyncio.wait([delivering])

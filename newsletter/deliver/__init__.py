@@ -7,10 +7,11 @@ template. What stops it (a relay that is down or refuses us, an operator) is a v
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection as StoreConnection
 
@@ -23,12 +24,14 @@ from newsletter.deliver.claims import Claims
 from newsletter.deliver.connections import Crew
 from newsletter.deliver.consequences import Consequences
 from newsletter.deliver.ledger_writer import LedgerWriter
+from newsletter.deliver.membership import Grants, Membership
+from newsletter.deliver.offers import Ending, Offers
 from newsletter.deliver.outcomes import Rules
 from newsletter.deliver.relays import RelayPool
 from newsletter.deliver.sender import Tools
 from newsletter.deliver.signing import Seal
 from newsletter.deliver.waiting import Waiting
-from newsletter.store import exclusions, ledger, outbox, requests, upkeep
+from newsletter.store import exclusions, fleet, ledger, outbox, requests, tallies, upkeep
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 from newsletter.store.outbox import Finished
@@ -56,7 +59,8 @@ class Progress:
 class DeliveryRun:
     """One run over everything that is due. `stop` set: what is on the wire is finished and recorded, then it ends.
 
-    `by_hand`: also a relay that is backed off is tried, once, at once. `note` is told of every attempt.
+    `by_hand`: also a relay that is backed off is tried, once, at once. `note` is told of every attempt. Where many may
+    deliver (PostgreSQL), who delivers has a `membership`; with `offers`, the batches come from there alone.
     """
 
     database: Database
@@ -68,6 +72,9 @@ class DeliveryRun:
     issue: int | None = None
     only: Key | None = None
     by_hand: bool = True
+    lease: timedelta = timedelta(minutes=1)
+    membership: Membership | None = None
+    offers: Offers | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     observe: Callable[[Progress], None] = lambda progress: None
@@ -78,11 +85,22 @@ class DeliveryRun:
         """Deliver until nothing is due, or until stopped; who finds another delivering asks it, and follows it."""
         path = self.database.path
         if path is None:
-            return await self.deliver()
+            await self._run_in_fleet()
+            return self.progress
         with DeliveryLock(path) as lock:
             if lock.acquire() or await self._follow(lock):
                 await self.deliver()
         return self.progress
+
+    async def _run_in_fleet(self) -> None:
+        """Deliver beside others, and wait for what they have of it."""
+        async with Membership(database=self.database, rules=self.rules, lease=self.lease) as self.membership:
+            while True:
+                await self.deliver()
+                if self.stop.is_set() or self.progress.stopped or not self._goes_on():
+                    break
+                await self._wait()
+            await asyncio.to_thread(self._prune)  # it may take a while, and heartbeats go on meanwhile
 
     def halt(self, reason: str) -> None:
         """Stop when what is on the wire is finished; the first reason stays."""
@@ -121,20 +139,43 @@ class DeliveryRun:
 
     async def deliver(self) -> Progress:
         """The same for who has the right to deliver already: it holds the lock beside a SQLite database."""
-        owner = secrets.randbits(62)
-        async with Writing(self.database) as writing:
+        owner = self.membership.id if self.membership else secrets.randbits(62)
+        prepare = self.membership.prepare if self.membership else None
+        async with Writing(self.database, prepare) as writing:
             pool, waiting, seal = await writing.run(self._begin)
             try:
                 if not self.stop.is_set():
-                    async with seal:
+                    async with seal, self._sharing(pool, waiting):
                         await self._make_crew(writing, owner, pool, waiting, seal).work()
             finally:
-                await writing.run(lambda conn: self._end(conn, owner))
+                if self.offers is not None:
+                    self.offers.give_back()
+                await writing.run(lambda conn: self._end(conn, owner, waiting))
         return self.progress
+
+    @asynccontextmanager
+    async def _sharing(self, pool: RelayPool, waiting: Waiting) -> AsyncIterator[None]:
+        """Keep to this worker's shares of the limits, and give them to the others at the end."""
+        if (membership := self.membership) is None:
+            yield
+            return
+
+        def take(allowed: Grants) -> None:
+            pool.take_shares(allowed)
+            waiting.take_shares(allowed)
+
+        membership.ask, membership.take = lambda: [*pool.ask(), *waiting.ask()], take
+        await membership.beat()
+        try:
+            yield
+        finally:
+            unwanted = [replace(share, wanted=False, used=0) for share in membership.ask()]
+            membership.ask, membership.take = lambda: unwanted, lambda allowed: None
 
     def _begin(self, conn: StoreConnection) -> tuple[RelayPool, Waiting, Seal]:
         now, delays = self.clock(), self.rules.retry_delays
-        upkeep.recover_claims(conn, now, hold=self.rules.hold, most_attempts=len(delays) + 1)
+        if self.membership is None:
+            upkeep.recover_claims(conn, now, hold=self.rules.hold, most_attempts=len(delays) + 1)
         upkeep.expire_deliveries(conn, now, self.rules.expire_after)
         known = [(relay, outbox.intern_relay(conn, relay.name)) for relay in self.relays]
         waiting = Waiting(
@@ -144,7 +185,7 @@ class DeliveryRun:
             clock=asyncio.get_running_loop().time,
         )
         note_split_lanes(conn, waiting.split_lanes)
-        self.progress.owed = 1 if self.only else upkeep.count_owed(conn, now, self.issue)
+        self.progress.owed = 1 if self.only else self._count_owed(conn, now)
         dkim_id = outbox.intern_dkim_identities(conn, self.dkim.identities if self.dkim else ())
         seal = Seal(signer=self.dkim, dkim_id=dkim_id, mails=self.progress.owed)
         backoffs = read_backoffs(conn, Throttled.RELAY)
@@ -152,9 +193,40 @@ class DeliveryRun:
             backoffs = {name: replace(backoff, until_at=None) for name, backoff in backoffs.items()}
         return RelayPool(known, backoffs, delays), waiting, seal
 
+    def _goes_on(self) -> bool:
+        """Whether something is due still, or others have some of it: batches, mails on the wire, deferred ones."""
+        if self.only is not None:
+            return False
+        with self.database.read() as conn:
+            if upkeep.is_work_due(conn, self.clock(), issue_id=self.issue):
+                return True
+            if len(fleet.list_workers(conn)) < 2:
+                return False
+            until = self.clock() + self.lease  # in hand or not: until then it shows
+            return upkeep.is_claimed(conn, self.issue) or upkeep.is_deferred(conn, self.clock(), until, self.issue)
+
+    def _count_owed(self, conn: StoreConnection, now: datetime) -> int:
+        """How many deliveries are owed; of what many deliver, what is counted anyway is near enough."""
+        if self.membership is None:
+            return upkeep.count_owed(conn, now, self.issue)
+        return tallies.count_unsent(conn, self.issue)
+
     def _make_crew(self, writing: Writing, owner: int, pool: RelayPool, waiting: Waiting, seal: Seal) -> Crew:
-        writer = LedgerWriter(writing, owner, self.clock, even_if_issue_paused=self.only is not None)
-        claims = Claims(waiting=waiting, writer=writer, owner=owner, clock=self.clock, issue=self.issue, only=self.only)
+        member = self.membership
+        writer = LedgerWriter(writing, owner, self.clock, member, even_if_issue_paused=self.only is not None)
+        if self.offers is not None:
+            writer.through = partial(self.offers.end, ending=Ending.THROUGH)
+        claims = Claims(
+            waiting=waiting,
+            writer=writer,
+            owner=owner,
+            clock=self.clock,
+            issue=self.issue,
+            only=self.only,
+            offers=self.offers,
+            hold=member.lease if member else None,
+            may_claim=lambda: pool.most_connections > 0,
+        )
         consequences = Consequences(
             database=self.database,
             waiting=waiting,
@@ -175,6 +247,7 @@ class DeliveryRun:
             count=self._count,
             come_back=claims.look_again,
             observe=lambda: self.observe(self.progress),
+            may_send=member.is_held if member else lambda: True,
         )
         return Crew(
             pool=pool,
@@ -190,7 +263,13 @@ class DeliveryRun:
         self.progress.outcomes[finished.outcome] += 1
         self.note(finished)
 
-    def _end(self, conn: StoreConnection, owner: int) -> None:
+    def _end(self, conn: StoreConnection, owner: int, waiting: Waiting) -> None:
         outbox.free_batches(conn, owner)
+        outbox.give_back(conn, outbox.list_held(waiting.list_all()), self.clock())
         exclusions.exclude_cancelled(conn)
-        ledger.prune_issues(conn, self.clock(), self.rules.retain)
+        if self.membership is None:
+            ledger.prune_issues(conn, self.clock(), self.rules.retain)
+
+    def _prune(self) -> None:
+        with self.database.act() as conn:
+            ledger.prune_issues(conn, self.clock(), self.rules.retain)

@@ -5,19 +5,22 @@ enough in hand. Any other domain is only known once its deliveries are read; whe
 slowly, these are set aside: all but a few wait in a lane of their own in the store, and block nobody there.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from newsletter.core.model import Key
 from newsletter.deliver.ledger_writer import LedgerWriter
+from newsletter.deliver.offers import Ending, Offers
 from newsletter.deliver.waiting import Waiting
-from newsletter.store import outbox, upkeep
+from newsletter.store import jobs, outbox, upkeep
 from newsletter.store.outbox import BATCH_SIZE, DEFERRED_SIZE, Claimed
-from newsletter.store.throttles import ASIDE
+from newsletter.store.throttles import ASIDE, Throttled, read_backoffs
 
 LOW_WATER = 500
 READ_AHEAD = 10_000
@@ -25,6 +28,9 @@ READ_AHEAD = 10_000
 
 SLOW_SECONDS = 1.0
 """Where a full memory has room for no other batch after this time, what is in it goes slowly."""
+
+PASSED_OVER_SECONDS = 10.0
+"""So long after a job of a lane in hand came, batches of other lanes are taken without waiting for their jobs."""
 
 LOOK_AGAIN_SECONDS = 1.0
 """How often it is looked for what has become due meanwhile or was published, and whether a relay may be tried again."""
@@ -34,7 +40,11 @@ BEGINNING = datetime.fromtimestamp(0, UTC), (0, 0)
 
 @dataclass(kw_only=True)
 class Claims:
-    """Fills `waiting`. `exhausted`: nothing more was due when it last asked, and nothing has come back since."""
+    """Fills `waiting`. `exhausted`: nothing more was due when it last asked, and nothing has come back since.
+
+    Where jobs carry the batches, these come from `offers`. Where many deliver, what is deferred is kept from the others
+    for as long as `hold`, and nothing is claimed unless it `may_claim`.
+    """
 
     waiting: Waiting
     writer: LedgerWriter
@@ -42,8 +52,13 @@ class Claims:
     clock: Callable[[], datetime]
     issue: int | None = None
     only: Key | None = None
+    offers: Offers | None = None
+    hold: timedelta | None = None
+    may_claim: Callable[[], bool] = lambda: True
     exhausted: bool = False
     _looked_at: float = 0.0
+    _passed_over_at: float = -math.inf
+    _tidied: set[str] = field(default_factory=set)
     _read_up_to: dict[str, tuple[datetime, Key]] = field(default_factory=dict)
 
     def wants_more(self, idle: int) -> bool:
@@ -86,6 +101,9 @@ class Claims:
         """
         if anew:
             self._read_up_to.clear()
+        if not self.may_claim():  # it has no share of any relay's connections: others have
+            self.exhausted = True
+            return False
         found, taken = await self.writer.run(self._claim)
         self.exhausted = not (found or taken)
         self._looked_at = self.waiting.clock()
@@ -110,11 +128,13 @@ class Claims:
             row = outbox.read_delivery(conn, self.only, self.clock())
             self._take_into_hand(conn, [row] if row else [])
             return False
+        if self.hold is not None:
+            self.waiting.adopt(read_backoffs(conn, Throttled.DOMAIN), self.clock())
         low = [gate for gate in self.waiting.low if gate.aside]
         passed = self.waiting.pass_over()
         for gate in low:
             gate.more = self._claim_lane(conn, f"{ASIDE}{gate.name}") > 0
-        batch = outbox.claim_batch(conn, self.owner, self.clock(), self.issue, but=passed)
+        batch = self._claim_batch(conn, passed)
         if batch is None:
             return self._claim_deferred(conn, passed) or any(gate.more for gate in low)
         rows = outbox.read_batch(conn, batch)
@@ -122,7 +142,34 @@ class Claims:
         self._take_into_hand(conn, rows)
         return True
 
-    def _claim_deferred(self, conn: Connection, passed: Container[str]) -> bool:
+    def _claim_batch(self, conn: Connection, passed: Collection[str]) -> Row[Any] | None:
+        """The next batch that is free: any, or of those that jobs offer."""
+        now = self.clock()
+        if self.offers is None:
+            return self._claim_any(conn, passed)
+        for batch_id in self.offers.take_all():
+            try:
+                batch = outbox.claim_batch(conn, self.owner, now, self.issue, but=passed, batch_id=batch_id)
+            except BaseException:
+                self.offers.put_back(batch_id)
+                raise
+            if batch is not None:
+                return batch
+            waits = passed and outbox.read_lane(conn, batch_id) in passed
+            self._passed_over_at = self.waiting.clock() if waits else self._passed_over_at
+            self.offers.end(batch_id, Ending.LATER if waits else Ending.NOT_FREE)
+        if self.waiting.clock() - self._passed_over_at > PASSED_OVER_SECONDS:
+            return None
+        # The jobs of a slow lane stand before the others': these are not to wait for it.
+        return self._claim_any(conn, passed)
+
+    def _claim_any(self, conn: Connection, passed: Collection[str]) -> Row[Any] | None:
+        batch = outbox.claim_batch(conn, self.owner, self.clock(), self.issue, but=passed)
+        if batch is not None and batch.job_id is not None:
+            jobs.cancel_job(conn, batch.job_id)
+        return batch
+
+    def _claim_deferred(self, conn: Connection, passed: Collection[str]) -> bool:
         """The longest waiting of some lanes, after those that are in hand already; whether there were any."""
         found = 0
         for lane in outbox.list_due_lanes(conn):
@@ -135,11 +182,16 @@ class Claims:
         aside = lane.startswith(ASIDE)
         most = self.waiting.enough if aside else DEFERRED_SIZE
         after = self._read_up_to.get(lane)
-        rows = outbox.read_deferred(conn, lane, self.clock(), self.issue, after=after, most=most)
+        tidy = after is None and (self.hold is None or lane not in self._tidied)
+        self._tidied.add(lane)
+        rows = outbox.read_deferred(conn, lane, self.clock(), self.issue, after=after, most=most, tidy=tidy)
         if not rows:
             return 0
         last, due_at = rows[-1]
-        self._read_up_to[lane] = due_at, last.key
+        if self.hold is None:
+            self._read_up_to[lane] = due_at, last.key
+        else:
+            rows = outbox.hold_deferred(conn, rows, self.clock() + self.hold)
         found = [claimed for claimed, _ in rows]
         if aside:
             gate = self.waiting.gate_of(last)

@@ -5,18 +5,19 @@ There is no deliberate delay: it commits whenever it is free.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-from newsletter.core.model import DeliveryState, Key
-from newsletter.store import exclusions, outbox
+from newsletter.core.model import DeliveryState, Key, Outcome
+from newsletter.deliver.membership import Membership
+from newsletter.store import exclusions, fleet, outbox
 from newsletter.store.outbox import Claimed, Finished
+from newsletter.store.postgres import in_one_go
 from newsletter.store.writing import Writing
 
 T = TypeVar("T")
@@ -47,12 +48,21 @@ class Started:
 
 @dataclass
 class LedgerWriter:
-    """Commits steps in groups; `even_if_issue_paused`: whatever its issue's state."""
+    """Commits steps in groups; `even_if_issue_paused`: whatever its issue's state.
+
+    Of a `member` of a fleet each step also says what is on the wire then; LeaseLostError where others took over. So it
+    may be written again where the connection was lost, as long as the lease runs: whether it was written before shows.
+    `through` is told of batches none of whose deliveries is to be started any more.
+    """
 
     writing: Writing
     owner: int
     clock: Callable[[], datetime]
+    member: Membership | None = None
     even_if_issue_paused: bool = False
+    through: Callable[[int], None] = lambda batch_id: None
+    _wire: set[Key] = field(default_factory=set)
+    _closed: list[int] = field(default_factory=list)
     _unstarted: dict[int, set[Key]] = field(default_factory=dict)
     _pending: list[tuple[Step, asyncio.Future[Started | None]]] = field(default_factory=list)
     _running: asyncio.Task[None] | None = None
@@ -64,17 +74,19 @@ class LedgerWriter:
 
     def defer(self, conn: Connection, rows: Sequence[Claimed], until: datetime) -> None:
         """Let deliveries that were claimed and not started wait; nothing is counted against them."""
-        outbox.defer_unstarted(conn, [claimed.key for claimed in rows], until)
+        outbox.defer_unstarted(conn, [row.key for row in rows], until, outbox.list_held(rows))
         self._mark_through(conn, rows)
 
     def set_aside(self, conn: Connection, rows: Sequence[Claimed], domain: str) -> None:
         """Put deliveries that were claimed and not started into the line of their domain alone, due at once."""
-        outbox.set_aside(conn, [claimed.key for claimed in rows], domain, self.clock())
+        outbox.set_aside(conn, [row.key for row in rows], domain, self.clock(), outbox.list_held(rows))
         self._mark_through(conn, rows)
 
     async def run(self, apply: Callable[[Connection], T]) -> T:
         """Run `apply` in a transaction of its own."""
-        return await self.writing.run(apply)
+        result = await self.writing.run(apply, again_while=self._may_go_on)
+        self._tell_through()
+        return result
 
     async def step(self, step: Step) -> Started | None:
         """Write a step down; None where it starts nothing, or its delivery may not go (any more).
@@ -100,17 +112,70 @@ class LedgerWriter:
         while self._pending:
             group, self._pending = self._pending, []
             try:
-                started, now = await self.writing.run(partial(self._apply, steps=[step for step, _ in group]))
+                started, now = await self.run(self._make_apply([step for step, _ in group]))
             except Exception as error:  # noqa: BLE001  every waiting connection must learn of it, or it would hang
                 for _, done in group:
                     done.set_exception(error)
                 continue
+            self._wire = self._list_wire([step for step, _ in group], started)
             for step, done in group:
                 # pop: of two connections that claimed the same delivery within one group, one alone may send it
                 attempts = started.pop(step.start.key, None) if step.start else None
                 done.set_result(None if attempts is None else Started(at=now, attempts=attempts))
 
-    def _apply(self, conn: Connection, steps: Sequence[Step]) -> tuple[dict[Key, int], datetime]:
+    def _may_go_on(self) -> bool:
+        """Whether what could not be written may be written again."""
+        return self.member is not None and self.member.is_held()
+
+    def _tell_through(self) -> None:
+        closed, self._closed = self._closed, []
+        for batch_id in closed:
+            self.through(batch_id)
+
+    def _list_wire(self, steps: Iterable[Step], started: Iterable[Key]) -> set[Key]:
+        """What is on the wire after these steps, when these were started."""
+        ended = {step.finished.key for step in steps if step.finished}
+        ended |= {step.released[0] for step in steps if step.released}
+        return (self._wire - ended) | set(started)
+
+    def _make_apply(self, steps: Sequence[Step]) -> Callable[[Connection], tuple[dict[Key, int], datetime]]:
+        """What writes these steps: the keys that were started with their attempts so far, and when.
+
+        Run again, it finds out whether it was written the first time.
+        """
+        starts = [step.start for step in steps if step.start]
+        member = self.member
+        if member is None:
+            return lambda conn: self._write_alone(conn, steps, starts)
+        starting = {claimed.key for claimed in starts}
+        number, wire, is_first = member.count_step(), self._list_wire(steps, starting), True
+
+        def apply(conn: Connection) -> tuple[dict[Key, int], datetime]:
+            nonlocal is_first
+            was_first, is_first = is_first, False
+            # Before the rows: who takes over from the dead locks in this order too.
+            if not was_first and not fleet.note_step(conn, self.owner, number, wire)():
+                started, since = outbox.list_started(conn, starting, self.owner)
+                return started, since or self.clock()
+            with in_one_go(conn) if _is_plain(steps) else nullcontext():
+                is_alive = fleet.note_step(conn, self.owner, number, wire) if was_first else lambda: True
+                started, now = self._write(conn, steps, starts)
+                is_alive()
+            self._settle(conn, starts, started, now)
+            return started, now
+
+        return apply
+
+    def _write_alone(
+        self, conn: Connection, steps: Sequence[Step], starts: Sequence[Claimed]
+    ) -> tuple[dict[Key, int], datetime]:
+        started, now = self._write(conn, steps, starts)
+        self._settle(conn, starts, started, now)
+        return started, now
+
+    def _write(
+        self, conn: Connection, steps: Sequence[Step], starts: Sequence[Claimed]
+    ) -> tuple[dict[Key, int], datetime]:
         now = self.clock()
         finished = [step.finished for step in steps if step.finished]
         outbox.finish_attempts(conn, finished)
@@ -121,16 +186,16 @@ class LedgerWriter:
         for step in steps:
             for change in step.changes:
                 change(conn)
-        starts = [step.start for step in steps if step.start]
-        return self._start(conn, starts, now), now
+        keys, held = {claimed.key for claimed in starts}, outbox.list_held(starts)
+        even_if = self.even_if_issue_paused
+        return outbox.start_deliveries(conn, keys, self.owner, now, held=held, even_if_issue_paused=even_if), now
 
-    def _start(self, conn: Connection, starts: Sequence[Claimed], now: datetime) -> dict[Key, int]:
-        keys = [claimed.key for claimed in starts]
-        started = outbox.start_deliveries(conn, keys, self.owner, now, even_if_issue_paused=self.even_if_issue_paused)
-        if len(started) < len(keys):
-            exclusions.settle_unstarted(conn, [key for key in keys if key not in started], now)
+    def _settle(self, conn: Connection, starts: Sequence[Claimed], started: Mapping[Key, int], now: datetime) -> None:
+        """What is to be said of those that may not start, and of batches that are through."""
+        unstarted = {claimed.key for claimed in starts} - started.keys()
+        if unstarted:
+            exclusions.settle_unstarted(conn, sorted(unstarted), now)
         self._mark_through(conn, starts)
-        return started
 
     def _mark_through(self, conn: Connection, rows: Iterable[Claimed]) -> None:
         for claimed in rows:
@@ -142,3 +207,10 @@ class LedgerWriter:
         if not self._unstarted[batch_id]:
             outbox.close_batch(conn, batch_id)
             del self._unstarted[batch_id]
+            self._closed.append(batch_id)
+
+
+def _is_plain(steps: Iterable[Step]) -> bool:
+    """Whether nothing is to be written but prepared statements, of which none waits for another's answer."""
+    accepted = (step.finished is None or step.finished.outcome is Outcome.ACCEPTED for step in steps)
+    return all(accepted) and not any(step.changes for step in steps)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from newsletter.core.policy import RECOVERY_MAILS, TROUBLES_IN_A_ROW, Stage
 from newsletter.core.throttle import HEALTHY, Backoff, back_off, count_connections, recover
+from newsletter.store.fleet import Share
 from newsletter.transport.smtp import (
     Attempted,
     Connection,
@@ -29,7 +30,10 @@ CLOSING = 421
 
 @dataclass(eq=False)
 class Member:
-    """A relay, and how it does in this run. `refused`: it will not have us as we are set up, whatever we try."""
+    """A relay, and how it does in this run. `refused`: it will not have us as we are set up, whatever we try.
+
+    `connections` and `rate` are how much of its limits this process may use: all, unless it shares them.
+    """
 
     relay: Relay
     id: int
@@ -44,6 +48,16 @@ class Member:
     taken: int = 0
     free_at: float = 0.0
     changed: bool = False
+    connections: int = 0
+    rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.connections, self.rate = self.relay.connections, self.relay.rate
+
+    @property
+    def has_too_many(self) -> bool:
+        """Whether more connections are open than this process may have."""
+        return self.open > self.connections
 
     def is_shut(self, now: datetime) -> bool:
         """Whether no new connection is to be tried."""
@@ -67,7 +81,25 @@ class RelayPool:
     @property
     def most_connections(self) -> int:
         """How many connections there may be at all."""
-        return sum(member.relay.connections for member in self.members)
+        return sum(member.connections for member in self.members)
+
+    def ask(self) -> Iterator[Share]:
+        """What this process can use of the relays' limits, where it shares them with others."""
+        for member in self.members:
+            open_ = member.open + member.dialing
+            relay = member.relay
+            yield Share(kind="connections", name=relay.name, total=relay.connections, wanted=True, used=open_)
+            if relay.rate:
+                yield Share(kind="rate", name=relay.name, total=relay.rate, wanted=True, whole=False)
+
+    def take_shares(self, allowed: Mapping[tuple[str, str], float]) -> None:
+        """Keep to this much of them from now on."""
+        for member in self.members:
+            name, rate = member.relay.name, member.relay.rate
+            member.rate = allowed.get(("rate", name), rate)
+            member.connections = int(allowed.get(("connections", name), member.relay.connections))
+            if rate and not member.rate:
+                member.connections = 0
 
     def choose(self, now: datetime, *, smtputf8: bool = False) -> Member | None:
         """The relay for one more connection, the one furthest below its share; None where none may have one."""
@@ -138,11 +170,11 @@ class RelayPool:
 
     def book_turn(self, member: Member) -> float:
         """How many seconds to wait until a relay may be given the next mail; that one's turn is then taken."""
-        if not member.relay.rate:
+        if not member.rate:
             return 0.0
         now = asyncio.get_running_loop().time()
         at = max(member.free_at, now)
-        member.free_at = at + 1 / member.relay.rate
+        member.free_at = at + 1 / member.rate
         return at - now
 
     def take_changes(self) -> Iterator[tuple[str, Backoff]]:
@@ -154,14 +186,14 @@ class RelayPool:
 
     def _allow(self, member: Member, now: datetime) -> int:
         """How many connections a relay may have now: its share while the others do their part, else all it takes."""
-        if not member.answered:
-            return 1
-        healthy = [m.relay for m in self.members if not m.is_shut(now)]
-        share = member.relay.connections
-        if len({relay.weight for relay in healthy}) > 1:  # alike, each may have all that it takes
-            unit = min(relay.connections / relay.weight for relay in healthy)
+        if not member.answered or not member.connections:
+            return min(1, member.connections)
+        healthy = [m for m in self.members if not m.is_shut(now)]
+        share = member.connections
+        if len({m.relay.weight for m in healthy}) > 1:  # alike, each may have all that it takes
+            unit = min(m.connections / m.relay.weight for m in healthy)
             share = max(1, round(unit * member.relay.weight))
-        most = min(member.relay.connections, share, member.most or share)
+        most = min(member.connections, share, member.most or share)
         return count_connections(most, member.backoff.step)
 
     def _shut(self, member: Member, now: datetime, reason: str) -> None:

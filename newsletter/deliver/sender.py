@@ -30,7 +30,7 @@ from newsletter.transport.smtp import Attempted, Connection, Envelope
 class Tools:
     """What every connection of a run uses. `halt` ends the run for a reason; `count` counts what came of attempts.
 
-    `come_back` is told when a delivery is due again at once.
+    `come_back` is told when a delivery is due again at once; `may_send` is asked right before a body goes out.
     """
 
     composer: Composer
@@ -44,6 +44,7 @@ class Tools:
     count: Callable[[Finished], None]
     come_back: Callable[[], None]
     observe: Callable[[], None]
+    may_send: Callable[[], bool] = lambda: True
 
 
 class Work(Protocol):
@@ -73,7 +74,7 @@ class Sender:
         """Send until there is no work, or the connection is of no more use; then close it."""
         most = mails_per_connection(self.member.relay.host)
         try:
-            while connection.is_open and connection.mails_sent < most and not self.member.is_shut(self.tools.clock()):
+            while self._may_go_on(connection, most):
                 claimed = self.crew.take_at_once(smtputf8=connection.takes_smtputf8)
                 if claimed is None:
                     await self.write_down()
@@ -89,6 +90,11 @@ class Sender:
             self.member.open -= 1
             await self.write_down()
             await connection.quit()
+
+    def _may_go_on(self, connection: Connection, most: int) -> bool:
+        """Whether another mail may go over the connection."""
+        wanted = connection.is_open and connection.mails_sent < most
+        return wanted and not self.member.has_too_many and not self.member.is_shut(self.tools.clock())
 
     async def write_down(self) -> None:
         """Commit what is known and not written down yet."""
@@ -140,7 +146,7 @@ class Sender:
             self._release(claimed)
             raise
         try:
-            attempted = await connection.send(envelope, mail.octets)
+            attempted = await connection.send(envelope, mail.octets, may_send=tools.may_send)
         except asyncio.CancelledError:
             if connection.in_doubt:
                 lost = lose_reply((tools.clock() - started.at).total_seconds())

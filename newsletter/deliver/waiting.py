@@ -6,12 +6,14 @@ through no more at a time, and no faster, than its limits say. Does no I/O.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 
 from newsletter.core.policy import LANES, lane_of
 from newsletter.core.throttle import HEALTHY, Backoff, Limit, count_connections
+from newsletter.store.fleet import Share
 from newsletter.store.outbox import Claimed
 from newsletter.store.throttles import ASIDE
 
@@ -71,7 +73,9 @@ class Waiting:
         self.clock = clock
         self._most = most
         self._limits = limits
-        self._backoffs = backoffs
+        self._shares: dict[str, Limit] = {}
+        self._has_asked = False
+        self._backoffs = dict(backoffs)
         self._gates: dict[str, Gate] = {}
         self._offers: list[tuple[int, int, Gate]] = []
         self._paced: list[tuple[float, int, Gate]] = []
@@ -124,8 +128,8 @@ class Waiting:
             if gate.more and len(gate) <= self.enough:
                 self.low.add(gate)
             gate.in_flight += 1
-            if gate.limit.rate:
-                gate.free_at = max(gate.free_at, self.clock()) + 1 / gate.limit.rate
+            if rate := self._share(gate).rate:
+                gate.free_at = max(gate.free_at, self.clock()) + 1 / rate
             self._offer(gate)
             break
         for gate in left_out:
@@ -139,6 +143,45 @@ class Waiting:
         if gate.is_forgettable() and gate.name not in self._backoffs:
             del self._gates[gate.name]
         self._offer(gate)
+
+    def ask(self) -> Iterator[Share]:
+        """What this process can use of the domains' limits, where it shares them with others."""
+        for name, limit in self._limits.items():
+            gate = self._gates.get(name)
+            used = gate.in_flight if gate else 0
+            wanted = not self._has_asked or bool(gate) or used > 0  # at first, what may come is not known
+            if limit.connections:
+                kind = "domain connections"
+                yield Share(kind=kind, name=name, total=limit.connections, wanted=wanted, used=used)
+            if limit.rate:
+                yield Share(kind="domain rate", name=name, total=limit.rate, wanted=wanted, whole=False)
+        self._has_asked = True
+
+    def take_shares(self, allowed: Mapping[tuple[str, str], float]) -> None:
+        """Keep to this much of them from now on; a share of nothing shuts a gate."""
+        for name, limit in self._limits.items():
+            connections = allowed.get(("domain connections", name), limit.connections)
+            share = Limit(connections=int(connections), rate=allowed.get(("domain rate", name), limit.rate))
+            if self._shares.get(name) != share:
+                self._shares[name] = share
+                if name in self._gates:
+                    self._offer(self._gates[name])
+
+    def adopt(self, backoffs: Mapping[str, Backoff], now: datetime) -> None:
+        """Leave alone what others have found to be in trouble, from the next claim on."""
+        for name, backoff in backoffs.items():
+            gate = self._gates.get(name)
+            known = gate.backoff if gate else self._backoffs.get(name, HEALTHY)
+            if backoff.is_shut(now) and not known.is_shut(now):
+                self._backoffs[name] = backoff
+                if gate:
+                    gate.backoff = backoff
+
+    def list_all(self) -> Iterator[Claimed]:
+        """Everything that waits."""
+        for gate in self._gates.values():
+            yield from gate.plain
+            yield from gate.smtputf8
 
     def empty(self, gate: Gate) -> list[Claimed]:
         """Hand back everything that waits behind a gate."""
@@ -202,7 +245,14 @@ class Waiting:
 
     def _width(self, gate: Gate) -> int:
         """How many mails a gate lets through at a time."""
-        return count_connections(gate.limit.connections or self._most, gate.backoff.step + gate.troubles_in_a_row)
+        share = self._share(gate)
+        if (gate.limit.connections and not share.connections) or (gate.limit.rate and not share.rate):
+            return 0
+        return count_connections(share.connections or self._most, gate.backoff.step + gate.troubles_in_a_row)
+
+    def _share(self, gate: Gate) -> Limit:
+        """How much of a gate's limit this process may use: all, unless it shares it."""
+        return self._shares.get(gate.name, gate.limit)
 
     def _offer(self, gate: Gate) -> None:
         """Put a gate in line by the mails that it has on the wire; an older offer of it does not count any more."""

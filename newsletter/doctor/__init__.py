@@ -144,6 +144,14 @@ def _check_clock(service: Service) -> Iterator[Finding]:
     with suppress(NewsletterError), service.database.read() as conn:  # as in _check_topics
         published = issues.list_issues(conn)[:1]
     told = f"{now:%Y-%m-%d %H:%M:%S} UTC, {now.astimezone(zone):%H:%M} in {zone}; zone data {version('tzdata')}"
+    if skew := round(service.database.skew.total_seconds()) if "database" in vars(service) else 0:
+        yield Finding(
+            check="clock",
+            state="warn",
+            found=f"{told}; the clock of this machine is {abs(skew)} s {'slow' if skew > 0 else 'fast'}",
+            remedy="Set it, best by NTP. The database's clock, shown here, decides what is due.",
+        )
+        return
     if published and published[0].created_at > now:
         yield Finding(
             check="clock",

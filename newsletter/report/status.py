@@ -13,7 +13,7 @@ from newsletter.core.runs import Timetable
 from newsletter.core.throttle import HEALTHY, Backoff, Limit
 from newsletter.report import describe_issue
 from newsletter.report.bounces import describe_came_back
-from newsletter.store import issues, upkeep
+from newsletter.store import fleet, issues, upkeep
 from newsletter.store.agenda import read_agenda
 from newsletter.store.alarms import describe_alarms
 from newsletter.store.database import Database
@@ -36,9 +36,11 @@ def describe_status(
     with database.read() as conn:
         queue = upkeep.survey_queue(conn, now)
         agenda = read_agenda(conn)
+        workers = describe_workers(conn) if database.path is None else []
         published = issues.list_issues(conn)[:1]
         return {
-            "running": database.path is not None and DeliveryLock(database.path).is_held(),
+            "running": bool(workers) if database.path is None else DeliveryLock(database.path).is_held(),
+            "workers": workers,
             "paused": upkeep.is_paused(conn),
             "next_run": next_occurrence(timetable.cron, timetable.zone, now).at if timetable else None,
             "last_run": agenda.last_at if agenda else None,
@@ -49,6 +51,15 @@ def describe_status(
             "relays": describe_relays(conn, relays, now),
             "domains": describe_domains(conn, limits, now),
         }
+
+
+def describe_workers(conn: Connection) -> list[dict[str, Any]]:
+    """Who delivers, where many may (PostgreSQL): the longest running first, those of whom nothing is heard left out."""
+    return [
+        {"host": row.name.split()[0], "pid": int(row.name.split()[-2]), "since": row.started_at}
+        for row in fleet.list_workers(conn)
+        if row.seconds_left > 0
+    ]
 
 
 def describe_relays(conn: Connection, relays: Sequence[Relay], now: datetime) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ Mailbox = Annotated[str, AfterValidator(values.parse_mailbox)]
 SecretKey = Annotated[SecretStr, AfterValidator(values.check_secret)]
 Seconds = Annotated[timedelta, PlainValidator(values.parse_seconds)]
 Timeout = Annotated[timedelta, PlainValidator(values.parse_timeout)]
+Lease = Annotated[timedelta, PlainValidator(values.parse_lease)]
 Days = Annotated[timedelta, PlainValidator(values.parse_days)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)]
@@ -215,6 +216,9 @@ class Settings(BaseSettings):
     expire_after: Seconds = _setting("86400", "Seconds after which a delivery is given up.")
     on_uncertain: Literal["resend", "hold"] = _setting(
         "resend", "What follows when a reply got lost: resend, or hold for the operator."
+    )
+    worker_lease: Lease = _setting(
+        "60", "Seconds after which others take over from a worker that is not heard of (PostgreSQL)."
     )
     bounce_domain: Domain | None = _setting(None, "The domain of return paths: b+TOKEN@ it.")
     bounce_mailbox: Mailbox | None = _setting(

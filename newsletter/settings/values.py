@@ -90,6 +90,14 @@ def parse_seconds(value: object) -> timedelta:
         raise ValueError("it is not a number of seconds") from None
 
 
+def parse_lease(value: object) -> timedelta:
+    """Read a number of seconds in which several heartbeats have room: 5 to 3600."""
+    lease = parse_seconds(value)
+    if not timedelta(seconds=5) <= lease <= timedelta(hours=1):
+        raise ValueError("it is not 5 to 3600 seconds")
+    return lease
+
+
 def parse_days(text: str) -> timedelta:
     """Read a whole number of days, 1 or more."""
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= timedelta.max.days):

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, select, update
 
-from newsletter.store.issues import insert_ignoring
+from newsletter.store.inserting import insert_ignoring
 from newsletter.store.schema import service
 
 KEY = "schedule"
@@ -38,6 +38,6 @@ def write_agenda(conn: Connection, old: Agenda | None, new: Agenda) -> bool:
     """Put `new` in the place of `old`; False where that is not what stands there any more."""
     if old is None:
         row = {"key": KEY, "value": new.model_dump_json()}
-        return conn.execute(insert_ignoring(conn, service), row).rowcount > 0
+        return conn.execute(insert_ignoring(conn, service).returning(service.c.key), row).first() is not None
     same = (service.c.key == KEY, service.c.value == old.model_dump_json())
     return conn.execute(update(service).where(*same).values(value=new.model_dump_json())).rowcount > 0

@@ -1,64 +1,106 @@
 """Opens the database, brings its schema up to date, and hands out read and write transactions.
 
-SQLite runs in WAL mode with synchronous=FULL (NORMAL loses committed outcomes on a power loss and so doubles mails).
-A write transaction takes the write lock at its start; errors of the driver become StoreError.
+A write transaction takes the write lock at its start; errors of the driver become StoreError. What SQLite and
+PostgreSQL need each is said in sqlite.py and postgres.py.
 """
 
 import secrets
-import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from newsletter.core.errors import ConfigError, StoreBusyError, StoreError
 from newsletter.settings.values import mask_credentials
+from newsletter.store import postgres, sqlite
 from newsletter.store.schema import service
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-BUSY_TIMEOUT_SECONDS = 30
-WAL_RETRY_SECONDS = 0.02
-HEAD = "0006"
+HEAD = "0007"
 LEDGER_KEY_OCTETS = 32
 
 
 class Database:
-    """One open database. `ledger_key` is its own secret: it keys address hashes and Message-IDs and never changes."""
+    """One open database. `ledger_key` is its own secret: it keys address hashes and Message-IDs and never changes.
+
+    `skew` is how far the database's clock is ahead of this machine's: on many machines the database's counts.
+    """
 
     def __init__(self, engine: Engine, url: URL) -> None:
         self._engine = engine
         self.name = url.database or str(url)
         self.ledger_key = b""
+        self.skew = timedelta()
+        self._dialect = sqlite if engine.dialect.name == "sqlite" else postgres
         self._driver_errors: type[Exception] = engine.dialect.dbapi.Error if engine.dialect.dbapi else StoreError
 
     @property
+    def address(self) -> str:
+        """Where a PostgreSQL database is, as its own library reads it; with the password."""
+        return self._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @property
     def path(self) -> Path | None:
-        """The file of a SQLite database, else None."""
-        return Path(self.name) if self._engine.dialect.name == "sqlite" else None
+        """The file of a SQLite database; None where it is PostgreSQL, which many machines may share."""
+        return Path(self.name) if self._dialect is sqlite else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and takes no write lock."""
-        with self.errors_named(), self._engine.connect() as conn, conn.begin():
-            yield conn
+        with self.errors_named(), self._engine.connect() as conn:
+            conn = conn.execution_options(**self._dialect.READING)
+            with conn.begin():
+                yield conn
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its start.
 
-        StoreError where the file cannot be written, StoreBusyError where another process held the lock too long.
+        StoreError where the database cannot be written, StoreBusyError where another held the lock too long.
         """
         with self.errors_named(), self._engine.connect() as conn:
-            conn = conn.execution_options(newsletter_begin="BEGIN IMMEDIATE")
+            conn = conn.execution_options(**self._dialect.WRITING)
             with conn.begin():
+                self._dialect.take_write_lock(conn)
                 yield conn
+
+    @contextmanager
+    def act(self) -> Iterator[Connection]:
+        """A transaction on PostgreSQL that writes rows of its own only, and so takes no write lock; else as `write`."""
+        if self.path is not None:
+            with self.write() as conn:
+                yield conn
+            return
+        with self.errors_named(), self._engine.connect() as conn, conn.begin():
+            postgres.end_when_idle(conn, postgres.IDLE_SECONDS)
+            yield conn
+
+    @contextmanager
+    def rehearse(self) -> Iterator["Database"]:
+        """A database to try something on: nobody has to wait for it, and nothing of it is kept."""
+        if self.path is not None:
+            with TemporaryDirectory(prefix="newsletter-") as folder:
+                copy = Path(folder) / "trial.db"
+                self.back_up(copy)
+                with closing(open_database(f"sqlite:///{copy}")) as trial:
+                    yield trial
+            return
+        with self.errors_named(), self._engine.connect() as conn, conn.begin() as transaction:
+            postgres.stop_counting(conn)
+            yield _Rehearsal(self, conn)
+            transaction.rollback()
+
+    def now(self) -> datetime:
+        """The time by the database's clock, which all machines share."""
+        return datetime.now(UTC) + self.skew
 
     def back_up(self, target: Path) -> None:
         """Copy a SQLite database as it stands now, also while others write; StoreError where the target is there."""
@@ -67,39 +109,40 @@ class Database:
         if target.exists():
             raise StoreError(f"{target} is there already: name a new file")
         try:
-            with self.errors_named(), self._connect_bare() as conn:
-                conn.exec_driver_sql("VACUUM INTO ?", (str(target),))
+            with self.errors_named(), self._engine.connect() as conn:
+                sqlite.back_up(conn, target)
         except StoreError as error:
             target.unlink(missing_ok=True)
             raise StoreError(f"{target}: no backup was made: {error}") from error
 
     def wipe_log(self) -> None:
         """Take what was deleted out of SQLite's write-ahead log too; what others still read of it goes later."""
-        if self.path is None:
-            return
-        with self.errors_named(), self._connect_bare() as conn:
-            conn.exec_driver_sql("PRAGMA busy_timeout=0")  # it would wait for every reader to end
-            try:
-                conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                conn.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
+        if self.path is not None:
+            with self.errors_named(), self._engine.connect() as conn:
+                sqlite.wipe_log(conn)
 
-    def _connect_bare(self) -> Connection:
-        """A connection for statements that SQLite refuses within a transaction."""
-        return self._engine.connect().execution_options(newsletter_begin=None)
+    def measure_skew(self) -> None:
+        """Look at the database's clock again."""
+        if self.path is None:
+            with self.errors_named(), self._engine.connect() as conn:
+                self.skew = postgres.measure_skew(conn)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
+    def is_lost(self, conn: Connection) -> bool:
+        """Whether the server is not at the other end of a connection any more."""
+        return conn.closed or conn.invalidated or self._dialect.is_closed(conn)
+
     def connect_impatiently(self) -> Connection:
-        """A connection whose transactions write, and that gets StoreBusyError where another holds the write lock."""
+        """A connection whose transactions write, and that gets StoreBusyError where another holds the write lock.
+
+        On PostgreSQL they take no such lock: those who deliver only touch rows that are theirs.
+        """
         conn = self._engine.connect()
-        if self.path is not None:
-            conn.execution_options(newsletter_begin=None)
-            conn.exec_driver_sql("PRAGMA busy_timeout=0")
-            conn.rollback()
-        return conn.execution_options(newsletter_begin="BEGIN IMMEDIATE")
+        self._dialect.prepare_impatient(conn)
+        return conn
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -109,13 +152,30 @@ class Database:
         except IntegrityError:
             raise  # a unique key at work: the caller's business
         except DBAPIError as error:
-            busy = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-            kind = StoreBusyError if busy else StoreError
-            raise kind(f"database {self.name}: {error.orig}") from error
+            kind = StoreBusyError if error.orig and self._dialect.is_busy(error.orig) else StoreError
+            raise kind(f"database {self.name}: {_tell(error.orig)}") from error
         except self._driver_errors as error:  # of prepared statements, which are the driver's own
-            raise StoreError(f"database {self.name}: {error}") from error
+            kind = StoreBusyError if self._dialect.is_busy(error) else StoreError
+            raise kind(f"database {self.name}: {_tell(error)}") from error
         except OverflowError as error:  # raised by SQLite's driver itself, unwrapped
             raise StoreError(f"database {self.name}: no number is as large as one given here") from error
+
+
+class _Rehearsal(Database):
+    """All transactions on one connection, within one that is never committed."""
+
+    def __init__(self, database: Database, conn: Connection) -> None:
+        self.__dict__ |= database.__dict__
+        self._conn = conn
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        yield self._conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        with self.errors_named(), self._conn.begin_nested():
+            yield self._conn
 
 
 def open_database(address: str) -> Database:
@@ -133,6 +193,7 @@ def open_database(address: str) -> Database:
     try:
         with database.errors_named():
             _migrate(database)
+            database.measure_skew()
             database.ledger_key = bytes.fromhex(_read_ledger_key(database))
     except StoreError:
         database.close()
@@ -140,37 +201,18 @@ def open_database(address: str) -> Database:
     return database
 
 
+def _tell(error: object) -> str:
+    """What a driver says, on one line."""
+    return " ".join(str(error).split())
+
+
 def _create_engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        raise ArgumentError("only sqlite:///FILE is supported yet")
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, by us
-        _enter_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA secure_delete=ON")  # the forgotten leave no bytes behind in free pages
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        if begin := connection.get_execution_options().get("newsletter_begin", "BEGIN"):
-            connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _enter_wal(connection: Any) -> None:
-    """Turn on the write-ahead log. SQLite waits for nobody here, and processes that open a new file at once collide."""
-    given_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > given_up_at:
-                raise
-            time.sleep(WAL_RETRY_SECONDS)
+    match url.get_backend_name():
+        case "sqlite":
+            return sqlite.create(url)
+        case "postgresql":
+            return postgres.create(url)
+    raise ArgumentError("only sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE are supported")
 
 
 def _revision(conn: Connection) -> str | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, update
 
-from newsletter.store.issues import insert_ignoring
+from newsletter.store.inserting import insert_ignoring
 from newsletter.store.schema import feeds
 
 

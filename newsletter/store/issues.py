@@ -5,17 +5,18 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Row, Select, bindparam, case, func, literal_column, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, Select, case, func, literal_column, or_, select, update
 
 from newsletter.core.errors import StoreError
 from newsletter.core.model import Brief, IssueState, Story
 from newsletter.core.plan import WindowStory
-from newsletter.store.prepared import Prepared
+from newsletter.store import jobs
+from newsletter.store.inserting import insert_ignoring
+from newsletter.store.postgres import copy_rows
+from newsletter.store.prepared import insert_rows
 from newsletter.store.schema import (
     batches,
     blobs,
@@ -71,16 +72,6 @@ class NewIssue:
 _WAVES = TypeAdapter(dict[str, datetime])
 
 
-def insert_ignoring(conn: Connection, table: Any) -> Any:
-    """An INSERT that leaves rows alone whose key is there already."""
-    return _dialect_insert(conn.dialect.name, table).on_conflict_do_nothing()
-
-
-def _dialect_insert(dialect_name: str, table: Any) -> Any:
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    return dialect.insert(table)
-
-
 def find_issue(conn: Connection, number: int | None) -> Row[Any]:
     """The issue of this number, or the latest where None; StoreError where there is none."""
     query = issues.select().order_by(issues.c.id.desc()).limit(1)
@@ -93,6 +84,12 @@ def find_issue(conn: Connection, number: int | None) -> Row[Any]:
 def find_by_number(conn: Connection, number: int) -> Row[Any] | None:
     """The issue of this number; None where there is none."""
     return conn.execute(issues.select().where(issues.c.id == number)).first()
+
+
+def find_issue_of_batch(conn: Connection, batch_id: int) -> Row[Any] | None:
+    """The issue that a batch is of; None where there is no such batch."""
+    query = issues.select().join(batches, batches.c.issue_id == issues.c.id).where(batches.c.id == batch_id)
+    return conn.execute(query).first()
 
 
 def list_issues(conn: Connection) -> Sequence[Row[Any]]:
@@ -309,23 +306,23 @@ def read_rendering(conn: Connection, issue_id: int, language: str, story: int) -
 
 def intern_editions(conn: Connection, issue_id: int, wanted: Sequence[tuple[str, bytes, Sequence[int]]]) -> list[int]:
     """The ids of editions, each given as language, frame and story ids in their order; written where they are new."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for language, frame, story_ids in wanted:
         listed = ",".join(map(str, story_ids))
         digest = hashlib.sha256(frame + listed.encode()).digest()
         rows.append({"issue_id": issue_id, "language": language, "frame": frame, "stories": listed, "digest": digest})
-    return [int(found[0]) for found in _intern_edition(conn.dialect.name).run_each(conn, rows)]
+    ids = {bytes(digest): int(number) for digest, number in _INTERN_EDITIONS.run(conn, rows)}
+    return [ids[row["digest"]] for row in rows]
 
 
-@lru_cache
-def _intern_edition(dialect_name: str) -> Prepared:
-    """An INSERT that gives the row's id, also where the row is there already."""
-    names = ("issue_id", "language", "frame", "stories", "digest")
-    new = _dialect_insert(dialect_name, editions).values({name: bindparam(name) for name in names})
-    same = {"issue_id": editions.c.issue_id}
-    return Prepared(
-        new.on_conflict_do_update(index_elements=["issue_id", "digest"], set_=same).returning(editions.c.id)
-    )
+# The row's id is given also where the row is there already.
+_INTERN_EDITIONS = insert_rows(
+    editions,
+    ("issue_id", "language", "frame", "stories", "digest"),
+    on_conflict=lambda new: new.on_conflict_do_update(
+        index_elements=["issue_id", "digest"], set_={"issue_id": editions.c.issue_id}
+    ).returning(editions.c.digest, editions.c.id),
+)
 
 
 def read_edition(conn: Connection, edition_id: int) -> StoredEdition:
@@ -369,12 +366,20 @@ def list_preparing(conn: Connection) -> list[int]:
 
 
 def insert_page(conn: Connection, rows: Sequence[Mapping[str, Any]], new_batches: Iterable[Mapping[str, Any]]) -> None:
-    """Write a page of deliveries and the batches over it; a row names its batch by the batch's index in `batch_id`."""
-    ids = [conn.execute(batches.insert().values(batch).returning(batches.c.id)).scalar_one() for batch in new_batches]
-    placed = ({**row, "batch_id": None if row["batch_id"] is None else ids[row["batch_id"]]} for row in rows)
-    _INSERT.run_many(conn, placed)
+    """Write a page of deliveries and the batches over it; a row names its batch by the batch's index in `batch_id`.
+
+    On PostgreSQL the rows go by COPY, and each batch has a job from the start.
+    """
+    made = [
+        conn.execute(batches.insert().values(batch).returning(batches.c.id, batches.c.due_at)).mappings().one()
+        for batch in new_batches
+    ]
+    placed = ({**row, "batch_id": None if row["batch_id"] is None else made[row["batch_id"]]["id"]} for row in rows)
+    if conn.dialect.name == "postgresql":
+        copy_rows(conn, deliveries, (*DELIVERY_COLUMNS, "attempts"), ({**row, "attempts": 0} for row in placed))
+        jobs.defer_batches(conn, made)
+    else:
+        _INSERT_DELIVERIES.run(conn, placed)
 
 
-_INSERT = Prepared(
-    deliveries.insert().values({name: bindparam(name) for name in DELIVERY_COLUMNS} | {"attempts": literal_column("0")})
-)
+_INSERT_DELIVERIES = insert_rows(deliveries, DELIVERY_COLUMNS, constants={"attempts": literal_column("0")})

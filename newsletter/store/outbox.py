@@ -5,9 +5,11 @@ next are committed together. Who delivers is named by an `owner` number, new at 
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -15,8 +17,9 @@ from sqlalchemy import (
     CursorResult,
     Row,
     Select,
+    Update,
     and_,
-    bindparam,
+    case,
     exists,
     func,
     literal,
@@ -32,8 +35,9 @@ from newsletter.core.model import DeliveryState, IssueState, Key, Outcome, Subsc
 from newsletter.core.policy import Stage, lane_of
 from newsletter.store import tallies
 from newsletter.store.exclusions import exclude_forgotten, fresh_of, one_delivery
-from newsletter.store.issues import StoredEdition, insert_ignoring
-from newsletter.store.prepared import Prepared
+from newsletter.store.inserting import insert_ignoring
+from newsletter.store.issues import StoredEdition
+from newsletter.store.prepared import Prepared, insert_rows
 from newsletter.store.schema import (
     Instant,
     attempts,
@@ -51,9 +55,10 @@ from newsletter.store.schema import (
 )
 from newsletter.store.throttles import ASIDE, shut_lanes
 
+Held = Mapping[Key, datetime]
+NOT_HELD: Held = MappingProxyType({})
 BATCH_SIZE = 500
 DEFERRED_SIZE = 200
-LEASE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +79,8 @@ class Claimed:
     topics: str
     address_hash: bytes
     lane: str
+    held_until: datetime | None = None
+    """Where many may deliver, the moment that keeps a deferred one from the others."""
 
     @property
     def edition(self) -> StoredEdition:
@@ -123,9 +130,15 @@ def intern_dkim_identities(conn: Connection, identities: Sequence[Identity]) -> 
 
 
 def claim_batch(
-    conn: Connection, owner: int, now: datetime, issue_id: int | None, *, but: Collection[str] = ()
+    conn: Connection,
+    owner: int,
+    now: datetime,
+    issue_id: int | None,
+    *,
+    but: Collection[str] = (),
+    batch_id: int | None = None,
 ) -> Row[Any] | None:
-    """Take the oldest free batch that is due, of one issue or of any that runs; None where there is none.
+    """Take the oldest free batch that is due, of one issue or of any that runs, or a certain one; None where none is.
 
     The lanes `but`, and those to which nothing may go now, are passed over.
     """
@@ -138,13 +151,21 @@ def claim_batch(
         .where(batches.c.lane.not_in(shut_lanes(now)), batches.c.lane.not_in(but))
         .order_by(batches.c.due_at, batches.c.id)
         .limit(1)
+        .with_for_update(of=batches, skip_locked=True)
     )
     if issue_id is not None:
         free = free.where(batches.c.issue_id == issue_id)
+    if batch_id is not None:
+        free = free.where(batches.c.id == batch_id)
     batch = conn.execute(free).first()
     if batch is not None:
-        conn.execute(update(batches).where(batches.c.id == batch.id).values(owner=owner, lease_until=now + LEASE))
+        conn.execute(update(batches).where(batches.c.id == batch.id).values(owner=owner))
     return batch
+
+
+def read_lane(conn: Connection, batch_id: int) -> str | None:
+    """The lane of a batch; None where there is no such batch."""
+    return conn.execute(select(batches.c.lane).where(batches.c.id == batch_id)).scalar()
 
 
 def _claimable() -> Select[Any]:
@@ -202,12 +223,14 @@ def read_deferred(
     *,
     after: tuple[datetime, Key] | None = None,
     most: int = DEFERRED_SIZE,
+    tidy: bool = True,
 ) -> list[tuple[Claimed, datetime]]:
     """Some deliveries of an open lane whose next attempt is due, each with that moment, the longest waiting first.
 
-    `after` is the moment and the key up to which they were read already. See `read_batch`.
+    `after` is the moment and the key up to which they were read already. With `tidy`, those to erased people are
+    excluded first; they are never read.
     """
-    if after is None:
+    if after is None and tidy:
         exclude_forgotten(conn, and_(deliveries.c.lane == lane, deliveries.c.due_at <= now))
     due = (deliveries.c.due_at, deliveries.c.issue_id, deliveries.c.subscriber_id)
     query = (
@@ -217,6 +240,7 @@ def read_deferred(
         .where(deliveries.c.lane.not_in(shut_lanes(now)))
         .order_by(*due)
         .limit(most)
+        .with_for_update(of=deliveries, skip_locked=True)
     )
     if issue_id is not None:
         query = query.where(deliveries.c.issue_id == issue_id)
@@ -229,6 +253,28 @@ def read_deferred(
     return found
 
 
+def hold_deferred(
+    conn: Connection, rows: Iterable[tuple[Claimed, datetime]], until: datetime
+) -> list[tuple[Claimed, datetime]]:
+    """Keep deferred deliveries from other workers until then; those that are this one's now."""
+    found = {claimed.key: (replace(claimed, held_until=until), next_at) for claimed, next_at in rows}
+    given = [
+        {"i": key[0], "s": key[1], "due": to_microseconds(next_at), "until": to_microseconds(until)}
+        for key, (_, next_at) in sorted(found.items(), key=itemgetter(0))
+    ]
+    return [found[issue, subscriber] for issue, subscriber in _HOLD.run(conn, given)]
+
+
+def give_back(conn: Connection, held: Held, now: datetime) -> None:
+    """Let deferred deliveries that were held, and not started, be due again for all."""
+    _GIVE_BACK.run(conn, _with(held, held, {"now": to_microseconds(now)}))
+
+
+def list_held(rows: Iterable[Claimed]) -> Held:
+    """Until when those of these deliveries are kept from other workers that are."""
+    return {claimed.key: claimed.held_until for claimed in rows if claimed.held_until is not None}
+
+
 def read_delivery(conn: Connection, key: Key, now: datetime) -> Claimed | None:
     """One queued delivery whose next attempt is due, whatever its issue's state."""
     due = or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= now)
@@ -238,25 +284,48 @@ def read_delivery(conn: Connection, key: Key, now: datetime) -> Claimed | None:
 
 def free_batches(conn: Connection, owner: int) -> None:
     """Give back the batches that this process did not finish."""
-    conn.execute(update(batches).where(batches.c.owner == owner).values(owner=None, lease_until=None))
+    conn.execute(update(batches).where(batches.c.owner == owner).values(owner=None))
 
 
 def close_batch(conn: Connection, batch_id: int) -> None:
     """Mark a batch done: each of its deliveries has been started once; what is owed of it now has a `due_at`."""
-    conn.execute(update(batches).where(batches.c.id == batch_id).values(done=True, owner=None, lease_until=None))
+    conn.execute(update(batches).where(batches.c.id == batch_id).values(done=True, owner=None))
 
 
 def start_deliveries(
-    conn: Connection, keys: Sequence[Key], owner: int, now: datetime, *, even_if_issue_paused: bool = False
+    conn: Connection,
+    keys: Collection[Key],
+    owner: int,
+    now: datetime,
+    *,
+    held: Held = NOT_HELD,
+    even_if_issue_paused: bool = False,
 ) -> dict[Key, int]:
     """Mark deliveries as on the wire, before they are; returns those that may go, with their attempts so far.
 
     Will, suppression and the issue's state are read again here: whoever unsubscribed after publication gets nothing.
+    `held` are the moments until which some are kept from other workers.
     """
     query = _START if even_if_issue_paused else _START_RUNNING
     common = {"by": owner, "now": to_microseconds(now)}
-    rows = query.run_each(conn, [{"i": issue, "s": subscriber, **common} for issue, subscriber in keys])
-    return {key: int(row[0]) for key, row in zip(keys, rows, strict=True) if row is not None}
+    found = query.run(conn, _with(held, sorted(set(keys)), common))
+    return {(issue, subscriber): int(attempts) for issue, subscriber, attempts in found}
+
+
+def list_started(conn: Connection, keys: Collection[Key], owner: int) -> tuple[dict[Key, int], datetime | None]:
+    """Those of these deliveries that an owner has on the wire, with their attempts, and since when."""
+    mine = and_(deliveries.c.owner == owner, tuple_(deliveries.c.issue_id, deliveries.c.subscriber_id).in_(keys))
+    rows = conn.execute(deliveries.select().where(mine)).all() if keys else []
+    started = {(row.issue_id, row.subscriber_id): row.attempts for row in rows}
+    return started, max((row.started_at for row in rows), default=None)
+
+
+def _with(held: Held, keys: Iterable[Key], common: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Keys as the parameters of a statement, each with the moment until which it is held."""
+    return [
+        {"i": key[0], "s": key[1], "held": to_microseconds(held[key]) if key in held else None, **common}
+        for key in keys
+    ]
 
 
 def finish_attempts(conn: Connection, finished: Sequence[Finished]) -> None:
@@ -264,7 +333,7 @@ def finish_attempts(conn: Connection, finished: Sequence[Finished]) -> None:
     kinds = tallies.intern_replies(
         conn, [(f.code, f.enhanced, f.response) for f in finished if f.outcome is not Outcome.ACCEPTED]
     )
-    _LOG.run_many(conn, (_write_log_row(f, kinds.get((f.code, f.enhanced, f.response))) for f in finished))
+    _LOG.run(conn, (_write_log_row(f, kinds.get((f.code, f.enhanced, f.response))) for f in finished))
     tallies.add_throughput(conn, [(f.key[0], f.at, f.outcome) for f in finished])
     _move(conn, [(f.key, f.state, f.due_at, f.attempt) for f in finished])
 
@@ -294,16 +363,16 @@ def release_deliveries(conn: Connection, rows: Iterable[tuple[Key, int]], due_at
     _move(conn, [(key, DeliveryState.QUEUED, due_at, counted) for key, counted in rows])
 
 
-def defer_unstarted(conn: Connection, keys: Iterable[Key], due_at: datetime) -> None:
+def defer_unstarted(conn: Connection, keys: Iterable[Key], due_at: datetime, held: Held = NOT_HELD) -> None:
     """Let deliveries that are queued wait until `due_at` at least; nothing is counted against them."""
     due = to_microseconds(due_at)
-    _WAIT.run_many(conn, [{"i": issue, "s": subscriber, "due": due} for issue, subscriber in keys])
+    _WAIT.run(conn, _with(held, keys, {"due": due}))
 
 
-def set_aside(conn: Connection, keys: Iterable[Key], domain: str, now: datetime) -> None:
+def set_aside(conn: Connection, keys: Iterable[Key], domain: str, now: datetime, held: Held = NOT_HELD) -> None:
     """Put deliveries that are queued into the line of their domain alone, as due as they are; nothing is counted."""
     common = {"lane": f"{ASIDE}{domain}", "now": to_microseconds(now)}
-    _ASIDE.run_many(conn, [{"i": issue, "s": subscriber, **common} for issue, subscriber in keys])
+    _ASIDE.run(conn, _with(held, keys, common))
 
 
 def _move(conn: Connection, moves: Sequence[tuple[Key, DeliveryState, datetime | None, int]]) -> None:
@@ -311,54 +380,81 @@ def _move(conn: Connection, moves: Sequence[tuple[Key, DeliveryState, datetime |
         {"i": key[0], "s": key[1], "to": state, "due": due_at and to_microseconds(due_at), "n": n}
         for key, state, due_at, n in moves
     ]
-    _MOVE.run_many(conn, rows)
+    _MOVE.run(conn, rows)
 
 
-_NOW = bindparam("now", type_=deliveries.c.due_at.type)
-_WILLING = exists().where(
-    subscribers.c.id == deliveries.c.subscriber_id,
-    subscribers.c.state == SubscriberState.ACTIVE,
-    or_(subscribers.c.paused_until.is_(None), subscribers.c.paused_until <= _NOW),
-    ~exists().where(suppressions.c.address_hash == subscribers.c.address_hash),
-)
-_RUNNING = exists().where(issues.c.id == deliveries.c.issue_id, issues.c.state == IssueState.RUNNING)
-_ONE = (deliveries.c.issue_id == bindparam("i"), deliveries.c.subscriber_id == bindparam("s"))
-_START_ANY = (
-    update(deliveries)
-    .where(
-        *_ONE,
-        deliveries.c.state == DeliveryState.QUEUED,
-        # Claimed twice, it may have been tried and deferred meanwhile.
-        or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= _NOW),
-        _WILLING,
-        ~exists().where(service.c.key == "paused"),
+def _one(given: Any) -> Any:
+    return and_(deliveries.c.issue_id == given.i, deliveries.c.subscriber_id == given.s)
+
+
+def _is_due(given: Any) -> Any:
+    # Claimed twice, it may have been tried and deferred meanwhile.
+    due_at = deliveries.c.due_at
+    return or_(due_at.is_(None), due_at <= given.now, due_at == given.held)
+
+
+def _start(given: Any) -> Update:
+    willing = exists().where(
+        subscribers.c.id == deliveries.c.subscriber_id,
+        subscribers.c.state == SubscriberState.ACTIVE,
+        or_(subscribers.c.paused_until.is_(None), subscribers.c.paused_until <= given.now),
+        ~exists().where(suppressions.c.address_hash == subscribers.c.address_hash),
     )
-    .values(state=DeliveryState.SENDING, owner=bindparam("by"), started_at=_NOW, due_at=null())
-    .returning(deliveries.c.attempts)
-)
-_START = Prepared(_START_ANY)
-_START_RUNNING = Prepared(_START_ANY.where(_RUNNING))
+    service_runs = ~exists().where(service.c.key == "paused")
+    return (
+        update(deliveries)
+        .where(_one(given), deliveries.c.state == DeliveryState.QUEUED, _is_due(given), willing, service_runs)
+        .values(state=DeliveryState.SENDING, owner=given.by, started_at=given.now, due_at=null())
+        .returning(deliveries.c.issue_id, deliveries.c.subscriber_id, deliveries.c.attempts)
+    )
+
+
+def _start_running(given: Any) -> Update:
+    running = exists().where(issues.c.id == deliveries.c.issue_id, issues.c.state == IssueState.RUNNING)
+    return _start(given).where(running)
+
+
+def _earlier(moment: Any, now: Any) -> Any:
+    """The moment, or now where that is earlier or there is none: what was held longer is not."""
+    return case((moment < now, moment), else_=now)
+
+
+def _change(given: Any, **values: Any) -> Update:
+    return update(deliveries).where(_one(given), deliveries.c.state == DeliveryState.QUEUED).values(**values)
+
+
+_COLUMNS = deliveries.c
+_KEY = {"i": _COLUMNS.issue_id, "s": _COLUMNS.subscriber_id}
+_HELD = {**_KEY, "held": _COLUMNS.due_at}
+_STARTED = {**_HELD, "by": _COLUMNS.owner, "now": _COLUMNS.due_at}
+_START = Prepared(_STARTED, _start)
+_START_RUNNING = Prepared(_STARTED, _start_running)
 _MOVE = Prepared(
-    update(deliveries)
-    .where(*_ONE)
-    .values(state=bindparam("to"), due_at=bindparam("due"), attempts=bindparam("n"), owner=null())
+    {**_KEY, "to": _COLUMNS.state, "due": _COLUMNS.due_at, "n": _COLUMNS.attempts},
+    lambda given: (
+        update(deliveries).where(_one(given)).values(state=given.to, due_at=given.due, attempts=given.n, owner=null())
+    ),
 )
 _WAIT = Prepared(
-    update(deliveries)
-    .where(
-        *_ONE,
-        deliveries.c.state == DeliveryState.QUEUED,
-        or_(deliveries.c.due_at.is_(None), deliveries.c.due_at < bindparam("due", type_=deliveries.c.due_at.type)),
-    )
-    .values(due_at=bindparam("due", type_=deliveries.c.due_at.type))
+    {**_HELD, "due": _COLUMNS.due_at},
+    lambda given: _change(given, due_at=given.due).where(
+        or_(_COLUMNS.due_at.is_(None), _COLUMNS.due_at < given.due, _COLUMNS.due_at == given.held)
+    ),
 )
 _ASIDE = Prepared(
-    update(deliveries)
-    .where(
-        *_ONE,
-        deliveries.c.state == DeliveryState.QUEUED,
-        or_(deliveries.c.due_at.is_(None), deliveries.c.due_at <= _NOW),
-    )
-    .values(lane=bindparam("lane"), due_at=func.coalesce(deliveries.c.due_at, _NOW))
+    {**_HELD, "lane": _COLUMNS.lane, "now": _COLUMNS.due_at},
+    lambda given: _change(given, lane=given.lane, due_at=_earlier(_COLUMNS.due_at, given.now)).where(_is_due(given)),
 )
-_LOG = Prepared(attempts.insert())
+_HOLD = Prepared(
+    {**_KEY, "due": _COLUMNS.due_at, "until": _COLUMNS.due_at},
+    lambda given: (
+        _change(given, due_at=given.until)
+        .where(_COLUMNS.due_at == given.due)
+        .returning(_COLUMNS.issue_id, _COLUMNS.subscriber_id)
+    ),
+)
+_GIVE_BACK = Prepared(
+    {**_HELD, "now": _COLUMNS.due_at},
+    lambda given: _change(given, due_at=given.now).where(_COLUMNS.due_at == given.held),
+)
+_LOG = insert_rows(attempts, [column.name for column in attempts.c])

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select
 from newsletter.core.bounces.report import Kind
 from newsletter.core.errors import StoreError
 from newsletter.core.model import DeliveryState, Key
-from newsletter.store.issues import insert_ignoring
+from newsletter.store.inserting import insert_ignoring
 from newsletter.store.schema import deliveries, inbound, reports
 
 COUNTED = ("hard", "soft", "complaint", "unsubscribe", "auto-reply")
@@ -19,9 +19,8 @@ COUNTED = ("hard", "soft", "complaint", "unsubscribe", "auto-reply")
 def take_message(conn: Connection, digest: bytes, source: str, now: datetime) -> int | None:
     """Note that a message came; its number, or None where it was taken before."""
     values = {"digest": digest, "at": now, "source": source}
-    if not conn.execute(insert_ignoring(conn, inbound), values).rowcount:
-        return None
-    return int(conn.execute(select(inbound.c.id).where(inbound.c.digest == digest)).scalar_one())
+    number: int | None = conn.execute(insert_ignoring(conn, inbound).returning(inbound.c.id), values).scalar()
+    return number
 
 
 def drop_unclear(conn: Connection, digest: bytes) -> bool:

@@ -228,9 +228,9 @@ batches = Table(
     Column("due_at", Instant, nullable=False),
     Column("done", Boolean, nullable=False, default=False),
     Column("owner", BigInteger),
-    Column("lease_until", Instant),
+    Column("job_id", BigInteger),  # Procrastinate's, on PostgreSQL
 )
-Index("ix_batches_open", batches.c.due_at, sqlite_where=~batches.c.done, postgresql_where=~batches.c.done)
+Index("ix_batches_open", batches.c.due_at, batches.c.id, sqlite_where=~batches.c.done, postgresql_where=~batches.c.done)
 
 relays = Table(
     "relays", metadata, Column("id", _ID, primary_key=True), Column("name", Text, nullable=False, unique=True)
@@ -352,28 +352,60 @@ replies = Table(
     UniqueConstraint("code", "enhanced", "wording"),
 )
 
-# How many deliveries of an issue stand where, by state (`deferred` apart) and reason ("" where there is none).
+# How many deliveries of an issue stand where, by state (`deferred` apart) and reason ("" where there is none). The
+# counts of all shards add up, one alone may be below zero: each worker has its own, so that none waits for another.
 tallies = Table(
     "tallies",
     metadata,
     Column("issue_id", _ID, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("shard", Integer, nullable=False, server_default="0"),
     Column("n", BigInteger, nullable=False),
-    PrimaryKeyConstraint("issue_id", "state", "reason"),
+    PrimaryKeyConstraint("issue_id", "state", "reason", "shard"),
     sqlite_with_rowid=False,
 )
 
-# How many attempts of an issue came to what in which minute.
+# How many attempts of an issue came to what in which minute; in shards likewise.
 throughput = Table(
     "throughput",
     metadata,
     Column("issue_id", _ID, nullable=False),
     Column("minute", Instant, nullable=False),
     Column("outcome", Text, nullable=False),
+    Column("shard", Integer, nullable=False, server_default="0"),
     Column("n", BigInteger, nullable=False),
-    PrimaryKeyConstraint("issue_id", "minute", "outcome"),
+    PrimaryKeyConstraint("issue_id", "minute", "outcome", "shard"),
     sqlite_with_rowid=False,
+)
+
+# Who delivers on a PostgreSQL database, by the number that claims carry: alive until `lease_until`, by the database's
+# clock. `wire` names the deliveries that are on the wire since its ledger's last `step`, `slot` is its shard of the
+# counts.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("slot", Integer, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("is_daemon", Boolean, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("lease_until", Instant, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("wire", Text, nullable=False),
+    postgresql_with={"fillfactor": 50},
+)
+
+# How much of a limit of the whole fleet (connections or mails a second) a worker has, and whether it has use for it.
+shares = Table(
+    "shares",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("worker_id", BigInteger, ForeignKey("workers.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("wanted", Boolean, nullable=False),
+    Column("granted", Float, nullable=False),
+    PrimaryKeyConstraint("kind", "name", "worker_id"),
 )
 
 # How many subscribers are in which state.

@@ -7,18 +7,17 @@ the kinds of failure are written down with each attempt.
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, true
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, Connection, Row, cast, func, select, text, true
 
-from newsletter.core.model import Outcome
+from newsletter.core.model import IssueState, Outcome
 from newsletter.core.replies import take_out_numbers
-from newsletter.store.issues import insert_ignoring
-from newsletter.store.prepared import Prepared
-from newsletter.store.schema import attempts, headcount, replies, tallies, throughput, to_microseconds
+from newsletter.store.inserting import insert_ignoring
+from newsletter.store.prepared import insert_rows
+from newsletter.store.schema import attempts, headcount, issues, replies, tallies, throughput, to_microseconds
 
+SHARD = "newsletter.shard"
 MINUTE_MICROSECONDS = 60_000_000
 Reply = tuple[int | None, str | None, str]
 """What a relay said: reply code, enhanced code, text."""
@@ -29,8 +28,11 @@ UNFINISHED = ("queued", "deferred", "sending", "uncertain")
 def read_tallies(conn: Connection, issue_ids: Collection[int]) -> dict[int, dict[tuple[str, str], int]]:
     """How many deliveries of each issue stand where: by (state, reason), `deferred` apart, zeros absent."""
     counts: dict[int, dict[tuple[str, str], int]] = {issue: {} for issue in issue_ids}
-    for row in conn.execute(tallies.select().where(tallies.c.issue_id.in_(issue_ids), tallies.c.n > 0)):
-        counts[row.issue_id][row.state, row.reason] = row.n
+    total = func.sum(tallies.c.n)
+    keys = (tallies.c.issue_id, tallies.c.state, tallies.c.reason)
+    query = select(*keys, total).where(tallies.c.issue_id.in_(issue_ids)).group_by(*keys).having(total > 0)
+    for issue_id, state, reason, n in conn.execute(query):
+        counts[issue_id][state, reason] = int(n)
     return counts
 
 
@@ -38,6 +40,16 @@ def is_unfinished(conn: Connection, issue_id: int) -> bool:
     """Whether anything of an issue is still owed or in doubt."""
     counted = read_tallies(conn, [issue_id])[issue_id]
     return any(n for (state, _), n in counted.items() if state in UNFINISHED)
+
+
+def count_unsent(conn: Connection, issue_id: int | None) -> int:
+    """How many deliveries wait, now or for later: of one issue or of all that run."""
+    query = (
+        select(func.coalesce(func.sum(tallies.c.n), 0))
+        .join(issues, issues.c.id == tallies.c.issue_id)
+        .where(tallies.c.state.in_(("queued", "deferred")), issues.c.state == IssueState.RUNNING)
+    )
+    return int(conn.execute(query if issue_id is None else query.where(tallies.c.issue_id == issue_id)).scalar_one())
 
 
 def count_people(conn: Connection) -> dict[str, int]:
@@ -49,7 +61,7 @@ def intern_replies(conn: Connection, given: Sequence[Reply]) -> dict[Reply, int]
     """The ids of the kinds that replies are of, written where they are new."""
     kinds = {reply: (reply[0] or 0, reply[1] or "", take_out_numbers(reply[2])) for reply in given}
     ids: dict[tuple[int, str, str], int] = {}
-    for kind in set(kinds.values()):
+    for kind in sorted(set(kinds.values())):  # in one order, lest two wait for each other
         values = dict(zip(("code", "enhanced", "wording"), kind, strict=True))
         conn.execute(insert_ignoring(conn, replies), values)
         ids[kind] = conn.execute(select(replies.c.id).filter_by(**values)).scalar_one()
@@ -63,20 +75,34 @@ def add_throughput(conn: Connection, finished: Iterable[tuple[int, datetime, Out
         {"issue_id": issue, "minute": minute * MINUTE_MICROSECONDS, "outcome": outcome, "n": n}
         for (issue, minute, outcome), n in sorted(counted.items())
     ]
-    _add(conn.dialect.name).run_many(conn, rows)
+    _ADD_THROUGHPUT.run(conn, ({**row, "shard": shard_of(conn)} for row in rows))
 
 
-@lru_cache
-def _add(dialect_name: str) -> Prepared:
-    insert = (postgresql if dialect_name == "postgresql" else sqlite).insert(throughput)
-    new = insert.values({name: bindparam(name) for name in ("issue_id", "minute", "outcome", "n")})
-    more = {"n": throughput.c.n + new.excluded.n}
-    return Prepared(new.on_conflict_do_update(index_elements=["issue_id", "minute", "outcome"], set_=more))
+_ADD_THROUGHPUT = insert_rows(
+    throughput,
+    ("issue_id", "minute", "outcome", "shard", "n"),
+    on_conflict=lambda new: new.on_conflict_do_update(
+        index_elements=["issue_id", "minute", "outcome", "shard"], set_={"n": throughput.c.n + new.excluded.n}
+    ),
+)
+
+
+def set_shard(conn: Connection, shard: int) -> None:
+    """Let what this connection counts be counted apart, so that it waits for nobody else who counts (PostgreSQL)."""
+    conn.execute(text("SELECT set_config('newsletter.shard', :shard, false)"), {"shard": str(shard)})
+    conn.info[SHARD] = shard
+
+
+def shard_of(conn: Connection) -> int:
+    """Where this connection counts."""
+    return int(conn.info.get(SHARD, 0))
 
 
 def read_throughput(conn: Connection, issue_id: int) -> Sequence[Row[Any]]:
     """An issue's attempts by minute and outcome, the oldest first."""
-    return conn.execute(throughput.select().where(throughput.c.issue_id == issue_id).order_by("minute")).all()
+    keys = (throughput.c.minute, throughput.c.outcome)
+    query = select(*keys, cast(func.sum(throughput.c.n), BigInteger).label("n"))
+    return conn.execute(query.where(throughput.c.issue_id == issue_id).group_by(*keys).order_by(*keys)).all()
 
 
 def count_failures(conn: Connection, issue_id: int, *, most: int, outcome: str | None = None) -> Sequence[Row[Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Connection, delete, exists, literal, select
 
 from newsletter.core.throttle import HEALTHY, Backoff
+from newsletter.store.inserting import insert_ignoring, insert_into
 from newsletter.store.schema import service, throttles
 
 ASIDE = "="
@@ -31,10 +32,12 @@ def read_backoffs(conn: Connection, kind: Throttled) -> dict[str, Backoff]:
 
 def write_backoff(conn: Connection, kind: Throttled, name: str, backoff: Backoff) -> None:
     """Note where a relay or a domain stands now; what is healthy has no row."""
-    conn.execute(delete(throttles).where(throttles.c.kind == kind, throttles.c.name == name))
-    if backoff != HEALTHY:
-        values = {"step": backoff.step, "until_at": backoff.until_at, "reason": backoff.reason}
-        conn.execute(throttles.insert().values(kind=kind, name=name, **values))
+    if backoff == HEALTHY:
+        conn.execute(delete(throttles).where(throttles.c.kind == kind, throttles.c.name == name))
+        return
+    key, values = ["kind", "name"], {"step": backoff.step, "until_at": backoff.until_at, "reason": backoff.reason}
+    insert = insert_into(conn, throttles).values(kind=kind, name=name, **values)
+    conn.execute(insert.on_conflict_do_update(index_elements=key, set_=values))
 
 
 def write_relay(conn: Connection, *, name: str, backoff: Backoff) -> None:
@@ -44,9 +47,12 @@ def write_relay(conn: Connection, *, name: str, backoff: Backoff) -> None:
 
 def note_split_lanes(conn: Connection, lanes: Collection[str]) -> None:
     """Note the lanes some of whose domains have gates of their own, which may be open while the lane's is shut."""
-    conn.execute(delete(service).where(service.c.key.startswith(SPLIT)))
-    if lanes:
-        conn.execute(service.insert(), [{"key": f"{SPLIT}{lane}", "value": "yes"} for lane in lanes])
+    keys = {f"{SPLIT}{lane}" for lane in lanes}
+    noted = set(conn.execute(select(service.c.key).where(service.c.key.startswith(SPLIT))).scalars())
+    if gone := noted - keys:
+        conn.execute(delete(service).where(service.c.key.in_(gone)))
+    if new := sorted(keys - noted):
+        conn.execute(insert_ignoring(conn, service), [{"key": key, "value": "yes"} for key in new])
 
 
 def shut_lanes(now: datetime) -> CompoundSelect[Any]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, true, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, true, update
 
 from newsletter.core.model import DeliveryState, Exclusion, IssueState, Key, Outcome
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
 from newsletter.store.outbox import Finished, close_batch, finish_attempts
-from newsletter.store.schema import batches, deliveries, issues, service
+from newsletter.store.schema import batches, deliveries, issues, service, tallies
 from newsletter.store.throttles import ASIDE, Throttled, read_backoffs, shut_lanes
 
 DIED_RESPONSE = "the process ended before the reply was known"
@@ -40,9 +40,23 @@ def recover_claims(conn: Connection, now: datetime, *, hold: bool, most_attempts
     What may be tried again is due at once; what has used up its attempts is given up. Call it only when no other
     process can be delivering (the lock beside the database is held).
     """
-    conn.execute(update(batches).values(owner=None, lease_until=None).where(batches.c.owner.is_not(None)))
+    conn.execute(update(batches).values(owner=None).where(batches.c.owner.is_not(None)))
     lost = conn.execute(deliveries.select().where(deliveries.c.owner.is_not(None))).all()
+    return _give_up_on(conn, lost, now, hold=hold, most_attempts=most_attempts)
 
+
+def take_over(
+    conn: Connection, owner: int, keys: Sequence[Key], now: datetime, *, hold: bool, most_attempts: int
+) -> int:
+    """The same of what one dead worker had on the wire, where there are many: `keys`. Its batches are still its own."""
+    lost: list[Row[Any]] = []
+    for key in keys:
+        was_sending = and_(one_delivery(key), deliveries.c.owner == owner)
+        lost += conn.execute(deliveries.select().where(was_sending).with_for_update()).all()
+    return _give_up_on(conn, lost, now, hold=hold, most_attempts=most_attempts)
+
+
+def _give_up_on(conn: Connection, lost: Sequence[Row[Any]], now: datetime, *, hold: bool, most_attempts: int) -> int:
     def decide(attempt: int) -> DeliveryState:
         if hold:
             return DeliveryState.UNCERTAIN
@@ -79,23 +93,42 @@ def count_owed(conn: Connection, now: datetime, issue_id: int | None) -> int:
 
     What a domain that is shut for now keeps waiting is owed only later.
     """
+    may_go = and_(batches.c.due_at <= now, batches.c.lane.not_in(shut_lanes(now)))
+    deferred = select(func.count()).where(deliveries.c.due_at <= now, deliveries.c.lane.not_in(shut_lanes(now)))
+    if issue_id is not None:
+        deferred = deferred.where(deliveries.c.issue_id == issue_id)
+    due = int(conn.execute(deferred).scalar_one())
+    if conn.dialect.name == "sqlite":
+        return due + _count_fresh(conn, may_go, issue_id)
+    # Of ten million it would take seconds: what is kept is counted, and what may not go yet is usually little.
+    return due + _count_kept_fresh(conn, issue_id) - _count_fresh(conn, ~may_go, issue_id)
+
+
+def _count_fresh(conn: Connection, of: Any, issue_id: int | None) -> int:
+    """The fresh deliveries of open batches such as these, row by row."""
     fresh = (
         select(func.count())
         .select_from(batches)
         .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, _in_range()))
-        .where(~batches.c.done, batches.c.due_at <= now, deliveries.c.batch_id == batches.c.id)
-        .where(batches.c.lane.not_in(shut_lanes(now)))
+        .where(~batches.c.done, of, deliveries.c.batch_id == batches.c.id)
         .where(deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
     )
-    deferred = select(func.count()).where(deliveries.c.due_at <= now, deliveries.c.lane.not_in(shut_lanes(now)))
     if issue_id is not None:
         fresh = fresh.where(batches.c.issue_id == issue_id)
-        deferred = deferred.where(deliveries.c.issue_id == issue_id)
-    return int(conn.execute(fresh).scalar_one()) + int(conn.execute(deferred).scalar_one())
+    return int(conn.execute(fresh).scalar_one())
 
 
-def is_work_due(conn: Connection, now: datetime) -> bool:
-    """Whether a delivery could be claimed now; costs the same however many are owed."""
+def _count_kept_fresh(conn: Connection, issue_id: int | None) -> int:
+    """All fresh deliveries: those that wait, but for those that wait for a moment of their own."""
+    kept = select(func.coalesce(func.sum(tallies.c.n), 0)).where(tallies.c.state.in_(("queued", "deferred")))
+    moments = select(func.count()).where(deliveries.c.due_at.is_not(None))
+    if issue_id is not None:
+        kept, moments = kept.where(tallies.c.issue_id == issue_id), moments.where(deliveries.c.issue_id == issue_id)
+    return int(conn.execute(kept).scalar_one()) - int(conn.execute(moments).scalar_one())
+
+
+def is_work_due(conn: Connection, now: datetime, *, issue_id: int | None = None, deferred_only: bool = False) -> bool:
+    """Whether a delivery could be claimed now, or one that is deferred; costs the same however many are owed."""
     running = exists().where(issues.c.id == batches.c.issue_id, issues.c.state == IssueState.RUNNING)
     fresh = exists().where(~batches.c.done, batches.c.due_at <= now, running, batches.c.lane.not_in(shut_lanes(now)))
     deferred = exists().where(
@@ -103,7 +136,10 @@ def is_work_due(conn: Connection, now: datetime) -> bool:
         deliveries.c.lane.not_in(shut_lanes(now)),
         exists().where(issues.c.id == deliveries.c.issue_id, issues.c.state == IssueState.RUNNING),
     )
-    return not is_paused(conn) and bool(conn.execute(select(or_(fresh, deferred))).scalar())
+    if issue_id is not None:
+        fresh, deferred = fresh.where(batches.c.issue_id == issue_id), deferred.where(deliveries.c.issue_id == issue_id)
+    due = deferred if deferred_only else or_(fresh, deferred)
+    return not is_paused(conn) and bool(conn.execute(select(due)).scalar())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,13 +162,17 @@ def survey_queue(conn: Connection, now: datetime) -> Queue:
 
 
 def _list_due(conn: Connection, now: datetime) -> Iterator[tuple[datetime, int]]:
-    """When queued deliveries are due, the first of each group, with their number; a shut lane makes them wait."""
+    """When queued deliveries are due, the first of each group, with their number; a shut lane makes them wait.
+
+    Fresh ones that may go now are left out.
+    """
     backoffs = read_backoffs(conn, Throttled.DOMAIN)
     opens_at = {lane: backoffs[lane.removeprefix(ASIDE)].until_at for lane in conn.execute(shut_lanes(now)).scalars()}
     fresh = (
         select(batches.c.lane, batches.c.due_at, func.count())
         .join(deliveries, and_(deliveries.c.issue_id == batches.c.issue_id, _in_range()))
         .where(~batches.c.done, deliveries.c.batch_id == batches.c.id)
+        .where(or_(batches.c.due_at > now, batches.c.lane.in_(shut_lanes(now))))
         .where(deliveries.c.state == DeliveryState.QUEUED, deliveries.c.due_at.is_(None))
         .group_by(batches.c.lane, batches.c.due_at)
     )
@@ -153,13 +193,32 @@ def _in_range() -> Any:
 
 def is_sending(conn: Connection, issue_id: int | None) -> bool:
     """Whether any mail is on the wire now, of one issue or of any."""
-    of_issue = true() if issue_id is None else deliveries.c.issue_id == issue_id
-    return bool(conn.execute(select(exists().where(deliveries.c.owner.is_not(None), of_issue))).scalar())
+    return count_sending(conn, issue_id) > 0
 
 
-def count_sending(conn: Connection) -> int:
-    """How many mails are on the wire now."""
-    return int(conn.execute(select(func.count()).where(deliveries.c.owner.is_not(None))).scalar_one())
+def count_sending(conn: Connection, issue_id: int | None = None) -> int:
+    """How many mails are on the wire now, of one issue or of all."""
+    query = select(func.coalesce(func.sum(tallies.c.n), 0)).where(tallies.c.state == DeliveryState.SENDING)
+    if issue_id is not None:
+        query = query.where(tallies.c.issue_id == issue_id)
+    return int(conn.execute(query).scalar_one())
+
+
+def is_claimed(conn: Connection, issue_id: int | None) -> bool:
+    """Whether a worker has a batch, or a mail on the wire: of one issue or of any."""
+    claimed = exists().where(batches.c.owner.is_not(None), ~batches.c.done)
+    if issue_id is not None:
+        claimed = claimed.where(batches.c.issue_id == issue_id)
+    return is_sending(conn, issue_id) or bool(conn.execute(select(claimed)).scalar())
+
+
+def is_deferred(conn: Connection, now: datetime, until: datetime, issue_id: int | None) -> bool:
+    """Whether a delivery is due between these moments: of one issue or of any that runs."""
+    running = exists().where(issues.c.id == deliveries.c.issue_id, issues.c.state == IssueState.RUNNING)
+    waits = exists().where(deliveries.c.due_at > now, deliveries.c.due_at <= until, running)
+    if issue_id is not None:
+        waits = waits.where(deliveries.c.issue_id == issue_id)
+    return bool(conn.execute(select(waits)).scalar())
 
 
 def _matching(which: Mapping[str, Any]) -> Any:

@@ -4,6 +4,7 @@ Errors become values: a Verdict for a mail, a TransportError for a relay. Above 
 Retries nothing and writes nothing down.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -78,8 +79,10 @@ class Connection:
         """Whether a mail was handed over whole and its reply is not here yet: so it is when a `send` was cancelled."""
         return self._wire.handed
 
-    async def send(self, envelope: Envelope, mail: bytes) -> Attempted:
+    async def send(self, envelope: Envelope, mail: bytes, *, may_send: Callable[[], bool] = lambda: True) -> Attempted:
         """Send one mail and say what came of it; never raises for anything that the relay does.
+
+        `may_send` is asked right before the body: where it says no, nothing of it goes out, and the connection ends.
 
         `mail` is ready for the wire: CRLF line ends, the last one included, and no line begins with an unstuffed dot.
         Cancelled, it ends the connection and drops every byte not yet handed over; `in_doubt` then tells the rest.
@@ -92,7 +95,7 @@ class Connection:
             return Attempted(reply=reply, stage=None, verdict=verdict, seconds=0.0, counted=not verdict.stop)
         started_at = perf_counter()
         try:
-            stage, reply, verdict = await self._run_transaction(lines, mail)
+            stage, reply, verdict = await self._run_transaction(lines, mail, may_send)
         except BaseException:
             self._wire.abort("interrupted")
             raise
@@ -119,7 +122,9 @@ class Connection:
         with suppress(TimeoutError):
             await self._wire.wait_closed(QUIT_SECONDS)
 
-    async def _run_transaction(self, lines: tuple[bytes, bytes], mail: bytes) -> tuple[Stage, Reply, Verdict]:
+    async def _run_transaction(
+        self, lines: tuple[bytes, bytes], mail: bytes, may_send: Callable[[], bool]
+    ) -> tuple[Stage, Reply, Verdict]:
         seconds = self.relay.timeout.total_seconds()
         self._stage = Stage.MAIL
         try:
@@ -129,6 +134,9 @@ class Connection:
             if refused is not None:
                 return refused
             self._stage = Stage.BODY
+            if not may_send():
+                self._wire.abort("it was not ours to send any more")
+                raise LostError("it was not ours to send any more")
             await self._wire.send_body(mail, seconds)
             reply = await self._wire.read_reply(self.relay.final_timeout.total_seconds())
         except LostError as error:

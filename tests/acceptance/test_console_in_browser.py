@@ -117,6 +117,7 @@ def find_violations(page: Page, *rules: str) -> list[str]:
     return [f"{rule['id']}: {rule['nodes'][0]['html'][:200]}" for rule in found["violations"]]
 
 
+@pytest.mark.long
 def test_every_page_is_accessible_fits_and_says_nothing_in_the_console(house: House, browser: Browser) -> None:
     """In both schemes, from 320 px on."""
     wrong = {}

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "contrib" / "newsletter.service"
+WORKER_UNIT = ROOT / "contrib" / "newsletter-worker.service"
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="Debian's package systemd is not installed"
 )
@@ -20,9 +21,10 @@ def analyze(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
 
 
 @needs_systemd
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    unit = tmp_path / UNIT.name
-    unit.write_text(re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", UNIT.read_text()))
+@pytest.mark.parametrize("given", [UNIT, WORKER_UNIT])
+def test_systemd_takes_the_unit(tmp_path: Path, given: Path) -> None:
+    unit = tmp_path / given.name
+    unit.write_text(re.sub(r"ExecStart=\S+", f"ExecStart={sys.executable}", given.read_text()))
     ran = analyze("verify", unit)
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
 
@@ -36,6 +38,7 @@ def test_the_unit_is_hardened() -> None:
 def test_the_unit_and_the_image_start_the_daemon_and_give_it_time_to_end() -> None:
     unit, image = UNIT.read_text(), (ROOT / "contrib" / "Containerfile").read_text()
     assert re.search(r"^ExecStart=\S+/newsletter run$", unit, re.MULTILINE)
+    assert re.sub("#.*", "", WORKER_UNIT.read_text()).count("worker") == 2, "it differs by name and command alone"
     assert 'CMD ["newsletter", "run"]' in image
     assert "TimeoutStopSec=20" in unit
     assert "--stop-timeout 20" in image

@@ -19,6 +19,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from process import Process
 from smtp_server import SmtpServer, Stall, run_in_thread
 from workshop import Workshop
 
@@ -29,43 +30,6 @@ from newsletter.store.database import open_database
 COMMAND = (sys.executable, "-m", "newsletter")
 READERS = 40
 EVERYONE = {f"p{number}@example.org" for number in range(READERS)}
-
-
-class Process:
-    """A daemon; what it writes is read line by line."""
-
-    def __init__(self, popen: "subprocess.Popen[str]") -> None:
-        self.popen = popen
-        self.heard: list[str] = []
-
-    def wait_for(self, words: str) -> str:
-        """The next line of its log that has these words."""
-        assert self.popen.stderr is not None
-        for line in self.popen.stderr:
-            self.heard.append(line)
-            if words in line:
-                return line
-        raise AssertionError(f"no {words!r} in {''.join(self.heard)}")
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to end; its exit code."""
-        self.popen.send_signal(number)
-        _, rest = self.popen.communicate(timeout=60)
-        self.heard += rest.splitlines(keepends=True)
-        return self.popen.returncode
-
-    @property
-    def address(self) -> str:
-        """Where its pages are."""
-        found = re.search(r"web=(\S+)", "".join(self.heard))
-        assert found is not None
-        return found[1]
-
-    @property
-    def children(self) -> list[int]:
-        """The processes that it began."""
-        task = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
-        return [int(pid) for pid in task.read_text().split()]
 
 
 Start: TypeAlias = Callable[..., Process]
@@ -171,6 +135,7 @@ def test_pages_that_end_are_begun_anew(crowd: Workshop, start: Start) -> None:
         assert daemon.end(signal.SIGINT) == 0
 
 
+@pytest.mark.long
 def test_two_daemons_killed_and_started_again_mail_everyone(crowd: Workshop, start: Start) -> None:
     stall = Stall()
     with run_in_thread(SmtpServer(replies={"DATA": {"p7@example.org": stall}})) as server:
@@ -194,6 +159,7 @@ def test_two_daemons_killed_and_started_again_mail_everyone(crowd: Workshop, sta
     assert (books["balanced"], books["accepted"], books["issue"]) == (True, READERS, 1)
 
 
+@pytest.mark.long
 def test_told_to_end_in_the_middle_of_a_send_it_records_what_is_on_the_wire(crowd: Workshop, start: Start) -> None:
     """A relay that never answers the final dot: after ten seconds it is recorded as uncertain, and the daemon ends."""
     stall = Stall()
@@ -229,6 +195,7 @@ def test_without_delivery_it_publishes_and_leaves_the_rest_to_others(crowd: Work
     assert audit(crowd)["queued"] == READERS
 
 
+@pytest.mark.long
 def test_a_brief_that_cannot_be_read_is_told_of_at_once(crowd: Workshop, start: Start) -> None:
     crowd.configure(SCHEDULE="0 7 1 1 *")
     daemon = start("--no-web")
@@ -294,6 +261,7 @@ def _catches_sigterm(status: str) -> bool:
     return caught is not None and bool(int(caught[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
+@pytest.mark.long
 def test_two_daemons_on_one_machine_share_the_address_of_the_pages(crowd: Workshop, start: Start) -> None:
     crowd.configure(SCHEDULE="0 7 1 1 *")
     first = start()

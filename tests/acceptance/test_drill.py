@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from drill import Plan, run_drill
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "plan",
     [

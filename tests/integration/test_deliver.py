@@ -170,6 +170,7 @@ def test_a_delivery_deferred_since_it_was_claimed_is_not_started_before_it_is_du
         assert outbox.start_deliveries(conn, [key], 77, NOW + timedelta(minutes=7)) == {key: 1}
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("hold", [False, True])
 def test_claims_of_a_dead_process_are_taken_over_at_once(publisher: Publisher, hold: bool) -> None:
     database, issue = publisher.database, publish(publisher, 5)
@@ -252,6 +253,7 @@ def cancel_on_the_wire(database: Database, issue: int) -> None:
         control.cancel_issue(database, issue, now=NOW)
 
 
+@pytest.mark.sqlite
 def test_a_second_process_follows_the_first_to_its_end(publisher: Publisher) -> None:
     issue = publish(publisher, 20)
     database = publisher.database

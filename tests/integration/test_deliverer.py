@@ -78,6 +78,7 @@ async def test_what_is_published_goes_out_and_each_attempt_is_told(house: House)
     assert [finished.state for finished in noted] == [DeliveryState.ACCEPTED] * 8
 
 
+@pytest.mark.sqlite
 async def test_a_second_daemon_waits_and_takes_over_when_the_first_has_ended(house: House) -> None:
     async with SmtpServer() as server:
         with DeliveryLock(house.folder / "n.db") as lock:
@@ -91,6 +92,7 @@ async def test_a_second_daemon_waits_and_takes_over_when_the_first_has_ended(hou
                 assert deliverer.is_active
 
 
+@pytest.mark.sqlite
 async def test_send_and_deliver_beside_it_hand_their_work_over_and_follow_it(house: House) -> None:
     async with SmtpServer() as server, run_deliverer(house, server) as deliverer:
         await wait_until_active(deliverer)
@@ -103,6 +105,7 @@ async def test_send_and_deliver_beside_it_hand_their_work_over_and_follow_it(hou
             assert requests.list_requests(conn) == []
 
 
+@pytest.mark.sqlite
 async def test_one_reader_of_a_paused_issue_is_handed_over_too(house: House) -> None:
     async with SmtpServer() as server, run_deliverer(house, server) as deliverer:
         await wait_until_active(deliverer)
@@ -111,6 +114,7 @@ async def test_one_reader_of_a_paused_issue_is_handed_over_too(house: House) -> 
         assert [mail.recipient for mail in server.mails] == ["tokyo-each@example.org"]
 
 
+@pytest.mark.sqlite
 async def test_a_relay_that_is_down_is_tried_again_when_its_time_has_come_or_when_asked(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +152,7 @@ async def test_told_to_stop_it_finishes_what_is_on_the_wire(house: House) -> Non
     assert house.count_in(DeliveryState.QUEUED) == 3
 
 
+@pytest.mark.sqlite
 async def test_a_failure_of_its_own_is_told_and_tried_again_later(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,6 +185,7 @@ async def test_a_failure_of_its_own_is_told_and_tried_again_later(
     assert "Traceback" in caplog.text
 
 
+@pytest.mark.sqlite
 async def test_a_paused_service_sends_nothing_and_says_so_to_who_asks(house: House) -> None:
     async with SmtpServer() as server, run_deliverer(house, server) as deliverer:
         await wait_until_active(deliverer)
@@ -194,6 +200,7 @@ async def test_a_paused_service_sends_nothing_and_says_so_to_who_asks(house: Hou
         await wait_for(house, DeliveryState.ACCEPTED, 4)
 
 
+@pytest.mark.sqlite
 async def test_who_asks_and_finds_nobody_at_work_any_more_does_it_itself(house: House) -> None:
     async with SmtpServer() as server:
         with DeliveryLock(house.folder / "n.db") as lock:
@@ -206,6 +213,7 @@ async def test_who_asks_and_finds_nobody_at_work_any_more_does_it_itself(house: 
             assert sum((await task).outcomes.values()) == 4
 
 
+@pytest.mark.sqlite
 async def test_who_follows_may_be_stopped(house: House) -> None:
     with DeliveryLock(house.folder / "n.db") as lock:
         assert lock.acquire()
@@ -238,9 +246,9 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     looks: list[None] = []
     is_work_due = upkeep.is_work_due
 
-    def look(conn: Connection, now: datetime) -> bool:
+    def look(conn: Connection, now: datetime, **how: bool) -> bool:
         looks.append(None)
-        return is_work_due(conn, now)
+        return is_work_due(conn, now, **how)
 
     monkeypatch.setattr(upkeep, "is_work_due", look)
     monkeypatch.setattr(deliverer_room, "LOOK_SECONDS", 0.05)

@@ -206,6 +206,7 @@ def test_a_domain_set_aside_and_then_shut_is_owed_only_later(publisher: Publishe
     assert count_mails(first) + count_mails(well) == dict.fromkeys([*people(CORP, 500), *people("other.org", 100)], 1)
 
 
+@pytest.mark.long
 def test_of_a_providers_lane_no_more_is_claimed_than_is_needed(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

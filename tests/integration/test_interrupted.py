@@ -102,6 +102,7 @@ def claim(conn: Connection) -> list[outbox.Claimed]:
     return outbox.read_batch(conn, batch)
 
 
+@pytest.mark.sqlite
 @pytest.mark.usefixtures("each_loop")
 @pytest.mark.parametrize("cancellations", [1, 2, 5])
 def test_a_start_that_is_cancelled_while_it_is_written_down_is_released_and_others_learn_of_theirs(
@@ -202,6 +203,7 @@ def test_only_one_reader_gets_it_even_of_a_paused_issue(publisher: Publisher) ->
     assert len(server.mails) == 1
 
 
+@pytest.mark.sqlite
 def test_a_database_that_fails_in_the_middle_ends_the_run_with_its_reason(publisher: Publisher) -> None:
     database = publisher.database
     publish(publisher, 100)

@@ -148,6 +148,7 @@ def test_the_first_reason_of_a_suppression_stays_until_it_is_lifted(database: Da
 # ── Being forgotten ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite
 def test_of_the_forgotten_no_byte_is_left_and_the_books_still_close(database: Database, tmp_path: Path) -> None:
     sign_up(database, ADA, name="Countess Lovelace", now=NOW + HOUR)
     suppress_address(database, ADA, reason="Lovelace asked by phone", now=NOW, source="ada.lovelace.eml")
@@ -185,7 +186,7 @@ def test_what_the_forgotten_are_owed_is_owed_no_more(database: Database) -> None
     attempt(database, issue, ADA, Outcome.DEFERRED, DeliveryState.QUEUED, NOW)
     for email in (ADA, BEN):  # one deferred, one fresh
         forget_subscriber(database, email, now=NOW)
-    with database.read() as conn:
+    with database.write() as conn:
         assert upkeep.count_owed(conn, NOW + HOUR, issue) == 1
         assert outbox.read_deferred(conn, "", NOW + HOUR, None) == []
     assert books(database, issue).excluded == {"unsubscribed": 2}
@@ -228,7 +229,7 @@ def test_an_issue_is_paused_resumed_and_cancelled_for_good(database: Database) -
     issue = publish(database)
     for _ in range(2):
         assert control.pause_issue(database, issue, now=NOW) == {"issue": issue, "state": "paused"}
-    with database.read() as conn:
+    with database.write() as conn:
         told = describe_issue(conn, issues.find_issue(conn, issue))
         assert told["reason"] == "by the operator at 2026-11-23 09:00 UTC"
         assert (told["state"], told["selected"], told["queued"], told["balanced"]) == ("paused", 3, 3, True)

@@ -74,6 +74,7 @@ def read_schema(file: Path) -> dict[str, list[str]]:
 # ── The schema ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite
 def test_the_migrations_lead_to_the_schema_that_the_code_names(database: Database, file: Path, tmp_path: Path) -> None:
     with database.read() as conn:
         context = MigrationContext.configure(conn, opts={"compare_type": True, "compare_server_default": True})
@@ -91,6 +92,7 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
+@pytest.mark.sqlite
 def test_a_database_is_opened_again_with_the_same_key_and_unchanged(file: Path) -> None:
     with closing(open_database(f"sqlite:///{file}")) as first:
         key = first.ledger_key
@@ -101,6 +103,7 @@ def test_a_database_is_opened_again_with_the_same_key_and_unchanged(file: Path) 
     assert dump(file) == before
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("version", ["9999", "0000", "abcdef012345", ""])
 def test_a_database_of_another_version_is_refused_in_one_sentence(file: Path, version: str) -> None:
     open_database(f"sqlite:///{file}").close()
@@ -112,6 +115,7 @@ def test_a_database_of_another_version_is_refused_in_one_sentence(file: Path, ve
     assert dump(file) == before
 
 
+@pytest.mark.sqlite
 def test_a_database_of_another_program_is_refused_and_left_alone(file: Path) -> None:
     run_sql(file, "CREATE TABLE subscribers (nobody TEXT)", "INSERT INTO subscribers VALUES ('x')")
     before = dump(file)
@@ -126,6 +130,7 @@ def open_at_once(url: str, barrier: Any, keys: Any) -> None:
         keys.put(database.ledger_key)
 
 
+@pytest.mark.sqlite
 def test_several_processes_may_open_a_new_database_at_once(file: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier, keys = spawn.Barrier(3), spawn.Queue()
@@ -144,6 +149,7 @@ def test_several_processes_may_open_a_new_database_at_once(file: Path) -> None:
 # ── Transactions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite
 def test_sqlite_runs_with_wal_full_synchronous_and_foreign_keys(database: Database, file: Path) -> None:
     with database.read() as conn:
         pragmas = {
@@ -156,7 +162,7 @@ def test_sqlite_runs_with_wal_full_synchronous_and_foreign_keys(database: Databa
 
 def test_a_row_that_points_nowhere_is_refused(database: Database) -> None:
     consent = {"at": NOW, "source": "test", "wording": "", "confirmed_at": NOW}
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"), database.write() as conn:
+    with pytest.raises((IntegrityError, StoreError), match=r"(?i)foreign key"), database.write() as conn:
         subscribers.insert_consents(conn, {99: ""}, consent)
 
 
@@ -200,6 +206,7 @@ def test_a_number_beyond_what_a_database_holds_is_an_error_of_one_sentence(datab
         issues.find_issue(conn, 10**20)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("table", [deliveries, attempts])
 def test_the_history_of_a_person_is_looked_up_by_key(database: Database, table: Any) -> None:
     """Also in a database without statistics, where SQLite guesses."""
@@ -232,6 +239,7 @@ def test_many_topic_sets_and_none_are_interned_once(database: Database) -> None:
 # ── What cannot be used ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite
 def test_what_is_no_database_is_refused_and_left_alone(file: Path, tmp_path: Path) -> None:
     file.write_text("Dear reader,\n" * 100)
     with pytest.raises(StoreError, match=rf"database {file}: file is not a database"):
@@ -243,6 +251,7 @@ def test_what_is_no_database_is_refused_and_left_alone(file: Path, tmp_path: Pat
             open_database(f"sqlite:///{path}")
 
 
+@pytest.mark.sqlite
 def test_a_database_that_may_only_be_read_is_read_and_never_half_written(file: Path) -> None:
     open_database(f"sqlite:///{file}").close()
     before = dump(file)
@@ -254,6 +263,7 @@ def test_a_database_that_may_only_be_read_is_read_and_never_half_written(file: P
     assert dump(file) == before
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_an_error_of_one_sentence_and_undoes_the_transaction(database: Database, file: Path) -> None:
     sign_up(database, "first@example.org")
     many = [f"reader{number}@example.org" for number in range(3_000)]
@@ -264,6 +274,7 @@ def test_a_full_disk_is_an_error_of_one_sentence_and_undoes_the_transaction(data
     assert len(ids(database)) == 3_001
 
 
+@pytest.mark.sqlite
 def test_a_new_database_on_a_full_disk_is_made_when_there_is_room_again(file: Path) -> None:
     with full_disk(8_192), pytest.raises(StoreError, match=rf"database {file}: "):
         open_database(f"sqlite:///{file}")
@@ -271,6 +282,7 @@ def test_a_new_database_on_a_full_disk_is_made_when_there_is_room_again(file: Pa
         assert ids(database) == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "address", ["nonsense", "sqlite:///n.db?timeout=soon", "oracle9:///n.db", "postgresql+nodriver://h/d"]
 )
@@ -283,6 +295,7 @@ def test_an_address_of_no_database_names_the_setting(address: str) -> None:
 # ── Copies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.sqlite
 def test_a_backup_of_a_live_database_opens_and_equals_what_was_committed(database: Database, tmp_path: Path) -> None:
     sign_up(database, "a@example.org", "b@example.org")
     copy = tmp_path / "copy.db"
@@ -299,6 +312,7 @@ def test_a_backup_of_a_live_database_opens_and_equals_what_was_committed(databas
         assert ids(backup) == [1, 3]
 
 
+@pytest.mark.sqlite
 def test_a_backup_never_overwrites_and_never_stays_half_done(database: Database, tmp_path: Path) -> None:
     sign_up(database, *(f"reader{number}@example.org" for number in range(200)))
     taken = tmp_path / "taken.db"
@@ -314,6 +328,7 @@ def test_a_backup_never_overwrites_and_never_stays_half_done(database: Database,
         database.back_up(tmp_path / "absent" / "copy.db")
 
 
+@pytest.mark.sqlite
 def test_the_log_of_old_pages_can_be_wiped(database: Database, file: Path) -> None:
     sign_up(database, "a@example.org")
     log = file.with_name("n.db-wal")

@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    monkeypatch.setattr("newsletter.store.database.BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("newsletter.store.sqlite.BUSY_TIMEOUT_SECONDS", 0.2)
     with make_publisher(tmp_path) as made:
         yield replace(made, sender=replace(made.sender, key_id=SIGNER.key_id))
 
@@ -50,6 +50,7 @@ def test_the_lock_of_a_database_is_one_by_whatever_path_it_is_named(tmp_path: Pa
             assert not DeliveryLock(other).acquire()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("mails", [10, 57, 60])
 def test_a_write_lock_held_longer_than_we_wait_loses_nobody_and_doubles_nobody(
     publisher: Publisher, mails: int
@@ -107,6 +108,7 @@ def die_while_sending(database: Database, issue: int, server: SmtpServer, hours:
     return True
 
 
+@pytest.mark.sqlite
 def test_a_delivery_whose_process_dies_each_time_is_given_up_after_its_attempts(publisher: Publisher) -> None:
     database, issue = publisher.database, publish(publisher, 1)
     died = [die_while_sending(database, issue, SmtpServer(replies={"BANNER": DROP}), hours) for hours in range(5)]

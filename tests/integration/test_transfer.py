@@ -355,6 +355,7 @@ def test_a_trial_says_what_the_import_then_does_and_keeps_nothing(database: Data
     assert sum(counts(trial)) == 3 * CHUNK + 4
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_says_how_far_it_came_and_the_file_again_goes_on(database: Database, tmp_path: Path) -> None:
     path, size = tmp_path / "list.csv", 6 * CHUNK
     seen: list[int] = []

@@ -43,9 +43,10 @@ def upgrade() -> None:
         sqlite_where=sa.text("due_at IS NOT NULL"),
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
-    op.create_index(
-        "ix_deliveries_sending", "deliveries", ["owner"], unique=False, sqlite_where=sa.text("owner IS NOT NULL")
-    )
+    if op.get_bind().dialect.name == "sqlite":  # PostgreSQL would lose its HOT updates by it
+        op.create_index(
+            "ix_deliveries_sending", "deliveries", ["owner"], unique=False, sqlite_where=sa.text("owner IS NOT NULL")
+        )
     op.create_table(
         "issues",
         sa.Column("id", ID, nullable=False),
@@ -160,7 +161,7 @@ def upgrade() -> None:
         ["due_at"],
         unique=False,
         sqlite_where=sa.text("done = 0"),
-        postgresql_where=sa.text("done = 0"),
+        postgresql_where=sa.text("NOT done"),
     )
     op.create_table(
         "briefs",

@@ -1,0 +1,17 @@
+"""INSERTs that know what to do where a row is there already, which SQLAlchemy has for each dialect by itself."""
+
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def insert_into(conn: Connection, table: Any) -> Any:
+    """An INSERT to which `on_conflict_do_…` may be added."""
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def insert_ignoring(conn: Connection, table: Any) -> Any:
+    """An INSERT that leaves rows alone whose key is there already."""
+    return insert_into(conn, table).on_conflict_do_nothing()
