@@ -17,6 +17,7 @@ async def run_worker(service: Service) -> None:
         raise ConfigError(
             "a worker needs a PostgreSQL database (NEWSLETTER_DATABASE_URL): on SQLite, `newsletter run` delivers"
         )
+    _ = service.signer
     service.make_relays()
     service.make_dkim_keys()
     stop = asyncio.Event()

@@ -231,8 +231,10 @@ def test_two_daemons_publish_once_and_both_deliver(crowd: Workshop, empty_postgr
         assert [daemon.end() for daemon in daemons] == [0, 0]
 
 
-def test_a_worker_needs_postgresql(crowd: Workshop) -> None:
+def test_a_worker_needs_postgresql_and_the_secrets(crowd: Workshop, empty_postgresql: str) -> None:
     assert "a worker needs a PostgreSQL database" in crowd.run("worker", code=1).err
+    crowd.configure(DATABASE_URL=empty_postgresql, SECRET_KEY="")
+    assert "NEWSLETTER_SECRET_KEY" in crowd.run("worker", code=1).err
 
 
 # ── From SQLite ─────────────────────────────────────────────────────────────────────────────────────────────────────
