@@ -124,6 +124,7 @@ def test_the_end_of_the_daemon_ends_its_pages_however_it_came(crowd: Workshop, s
         os.close(descriptor)
 
 
+@pytest.mark.long
 def test_pages_that_end_are_begun_anew(crowd: Workshop, start: Start) -> None:
     with run_in_thread(SmtpServer()) as server:
         crowd.use(server)
@@ -290,6 +291,7 @@ def ask_to_join(address: str) -> None:
         assert answer.status == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_in_the_middle_of_a_confirmation_it_is_in_doubt_and_goes_again(
     crowd: Workshop, start: Start, number: signal.Signals

@@ -23,6 +23,7 @@ DOMAIN = "bounces.example.org"
 REFUSED = {"ben@example.org": "550 5.1.1 <ben@example.org>: no such user"}
 
 
+@pytest.mark.long
 @needs_postfix
 @needs_dovecot
 def test_a_mail_that_postfix_cannot_bring_suppresses_its_reader(

@@ -25,6 +25,7 @@ async def deliver_due(house: House, ticker: Ticker) -> None:
         await ticker.service.make_delivery(issue=None, by_hand=False).deliver()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("local", ["false", "true"])
 async def test_twenty_four_hours(tmp_path: Path, local: str) -> None:
     house = House(tmp_path / "house", settings={"SCHEDULE": "0 7,19 * * *", "LOCAL_TIME": local})
