@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -33,6 +36,14 @@ def run(
         gc.freeze()
         with asyncio.Runner(loop_factory=choose_loop(service)) as runner:
             runner.run(daemon.run())
+    _end()
+
+
+def _end() -> None:
+    """End at once where a thread is still at work: an interpreter that shuts down under it may abort (SIGABRT)."""
+    logging.shutdown()
+    if any(thread.daemon for thread in threading.enumerate()):
+        os._exit(0)
 
 
 @app.command()
@@ -48,6 +59,7 @@ def worker(ctx: typer.Context) -> None:
         gc.freeze()
         with asyncio.Runner(loop_factory=choose_loop(service)) as runner:
             runner.run(run_worker(service))
+    _end()
 
 
 @app.command()
