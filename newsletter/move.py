@@ -1,6 +1,6 @@
 """Moves an installation from SQLite to PostgreSQL: every row of every table, and then compares them one by one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,6 @@ def copy_database(
     *,
     hold: bool,
     most_attempts: int,
-    observe: Callable[[str, int], None] = lambda table, rows: None,
 ) -> dict[str, int]:
     """Copy everything from a SQLite database into an empty PostgreSQL one; returns how many rows each table has.
 
@@ -46,10 +45,7 @@ def copy_database(
             _demand_empty(new, target.name)
             stop_counting(new)  # what was counted is copied
             new.execute(service.delete())
-            counts = {}
-            for table in _tables():
-                counts[table.name] = _copy_table(old, new, table)
-                observe(table.name, counts[table.name])
+            counts = {table.name: _copy_table(old, new, table) for table in _tables()}
             for table in _tables():
                 _compare(old, new, table)
                 _continue_numbers(old, new, table)

@@ -13,7 +13,7 @@ log = logging.getLogger("newsletter.worker")
 
 async def run_worker(service: Service) -> None:
     """Deliver until a signal comes. ConfigError before anything begins, where a setting does not work."""
-    if service.database.path is not None:
+    if service.settings.database_url.startswith("sqlite:"):
         raise ConfigError(
             "a worker needs a PostgreSQL database (NEWSLETTER_DATABASE_URL): on SQLite, `newsletter run` delivers"
         )

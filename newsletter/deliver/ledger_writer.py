@@ -62,7 +62,7 @@ class LedgerWriter:
     even_if_issue_paused: bool = False
     through: Callable[[int], None] = lambda batch_id: None
     _wire: set[Key] = field(default_factory=set)
-    _closed: list[int] = field(default_factory=list)
+    _closed: set[int] = field(default_factory=set)
     _unstarted: dict[int, set[Key]] = field(default_factory=dict)
     _pending: list[tuple[Step, asyncio.Future[Started | None]]] = field(default_factory=list)
     _running: asyncio.Task[None] | None = None
@@ -128,8 +128,9 @@ class LedgerWriter:
         return self.member is not None and self.member.is_held()
 
     def _tell_through(self) -> None:
-        closed, self._closed = self._closed, []
+        closed, self._closed = self._closed, set()
         for batch_id in closed:
+            del self._unstarted[batch_id]
             self.through(batch_id)
 
     def _list_wire(self, steps: Iterable[Step], started: Iterable[Key]) -> set[Key]:
@@ -159,8 +160,13 @@ class LedgerWriter:
                 return started, since or self.clock()
             with in_one_go(conn) if _is_plain(steps) else nullcontext():
                 is_alive = fleet.note_step(conn, self.owner, number, wire) if was_first else lambda: True
-                started, now = self._write(conn, steps, starts)
-                is_alive()
+                try:
+                    started, now = self._write(conn, steps, starts)
+                    is_alive()
+                except Exception:
+                    with suppress(conn.dialect.loaded_dbapi.Error):  # where it cannot be asked any more
+                        is_alive()  # of what others took over, other things fail too
+                    raise
             self._settle(conn, starts, started, now)
             return started, now
 
@@ -206,8 +212,7 @@ class LedgerWriter:
     def _close_if_through(self, conn: Connection, batch_id: int) -> None:
         if not self._unstarted[batch_id]:
             outbox.close_batch(conn, batch_id)
-            del self._unstarted[batch_id]
-            self._closed.append(batch_id)
+            self._closed.add(batch_id)  # forgotten when that is committed: a step may be written again
 
 
 def _is_plain(steps: Iterable[Step]) -> bool:

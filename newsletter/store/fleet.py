@@ -19,7 +19,8 @@ from newsletter.core.errors import LeaseLostError
 from newsletter.core.model import Key
 from newsletter.core.throttle import share_out
 from newsletter.store import outbox
-from newsletter.store.inserting import insert_ignoring
+from newsletter.store.inserting import upsert
+from newsletter.store.postgres import EXCHANGE_LOCK, take_lock
 from newsletter.store.schema import batches, shares, workers
 
 NOW = cast(func.floor(func.extract("epoch", func.clock_timestamp()) * 1_000_000), BigInteger)
@@ -191,7 +192,7 @@ def exchange_shares(conn: Connection, worker_id: int, wanted: Sequence[Share]) -
     Of those that want it each has the same, and what cannot be divided goes round; nobody gets before another has
     given, so that the sum never passes the total. One worker at a time exchanges.
     """
-    conn.execute(select(func.pg_advisory_xact_lock(EXCHANGE_LOCK)))
+    take_lock(conn, EXCHANGE_LOCK)
     turn: int = conn.execute(select(NOW // _microseconds(TURN))).scalar_one()
     held: dict[tuple[str, str], dict[int, Row[Any]]] = {}
     for row in conn.execute(shares.select().where(shares.c.worker_id != worker_id)):
@@ -200,10 +201,8 @@ def exchange_shares(conn: Connection, worker_id: int, wanted: Sequence[Share]) -
     for share in wanted:
         others = held.get((share.kind, share.name), {})
         allowed[share.kind, share.name] = amount = _allow(share, worker_id, others, turn)
-        values = {"wanted": share.wanted, "granted": max(amount, share.used)}
         key = {"kind": share.kind, "name": share.name, "worker_id": worker_id}
-        conn.execute(insert_ignoring(conn, shares), {**key, **values})
-        conn.execute(update(shares).filter_by(**key).values(values))
+        upsert(conn, shares, key, {"wanted": share.wanted, "granted": max(amount, share.used)})
     return allowed
 
 
@@ -215,9 +214,6 @@ def _allow(share: Share, worker_id: int, others: Mapping[int, Row[Any]], turn: i
     place = (asking.index(worker_id) + turn) % len(asking)
     taken = sum(row.granted for row in others.values())
     return share_out(share.total, place, len(asking), taken, whole=share.whole)
-
-
-EXCHANGE_LOCK = 0x6E6C0000_00000001
 
 
 def _microseconds(span: timedelta) -> Any:

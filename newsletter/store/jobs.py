@@ -78,7 +78,7 @@ def end_stalled(conn: Connection) -> None:
                 job.id, (CASE WHEN batch.done THEN 'succeeded' ELSE 'failed' END)::procrastinate_job_status, false)
             FROM procrastinate_jobs AS job
             LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
-            LEFT JOIN batches AS batch ON batch.job_id = job.id
+            LEFT JOIN batches AS batch ON batch.id = (job.args->>'batch')::bigint
             WHERE job.task_name = :task AND job.status = 'doing'
             AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => :stalled))"""
         ),

@@ -27,7 +27,7 @@ REPLACEMENT = "\ufffd"
 
 LOCKS = 0x6E6C
 """The class of our advisory locks, the first of the two numbers of each."""
-WRITE_LOCK = 0
+WRITE_LOCK, EXCHANGE_LOCK = 0, 1
 
 CLOCKS_AGREE = timedelta(seconds=1)
 
@@ -74,7 +74,12 @@ def create(url: URL) -> Engine:
 def take_write_lock(conn: Connection) -> None:
     """Wait until nobody else writes; held to the end of the transaction."""
     end_when_idle(conn, WRITE_IDLE_SECONDS)
-    conn.execute(text(f"SELECT pg_advisory_xact_lock({LOCKS}, {WRITE_LOCK})"))
+    take_lock(conn, WRITE_LOCK)
+
+
+def take_lock(conn: Connection, number: int) -> None:
+    """Wait for one of our advisory locks; held to the end of the transaction."""
+    conn.execute(text(f"SELECT pg_advisory_xact_lock({LOCKS}, {number})"))
 
 
 def stop_counting(conn: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Connection, delete, exists, literal, select
 
 from newsletter.core.throttle import HEALTHY, Backoff
-from newsletter.store.inserting import insert_ignoring, insert_into
+from newsletter.store.inserting import insert_ignoring, upsert
 from newsletter.store.schema import service, throttles
 
 ASIDE = "="
@@ -35,9 +35,8 @@ def write_backoff(conn: Connection, kind: Throttled, name: str, backoff: Backoff
     if backoff == HEALTHY:
         conn.execute(delete(throttles).where(throttles.c.kind == kind, throttles.c.name == name))
         return
-    key, values = ["kind", "name"], {"step": backoff.step, "until_at": backoff.until_at, "reason": backoff.reason}
-    insert = insert_into(conn, throttles).values(kind=kind, name=name, **values)
-    conn.execute(insert.on_conflict_do_update(index_elements=key, set_=values))
+    values = {"step": backoff.step, "until_at": backoff.until_at, "reason": backoff.reason}
+    upsert(conn, throttles, {"kind": kind, "name": name}, values)
 
 
 def write_relay(conn: Connection, *, name: str, backoff: Backoff) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -216,6 +217,26 @@ def test_a_database_that_is_restarted_in_the_middle_costs_nobody_a_mail(
 
 
 @pytest.mark.long
+def test_a_worker_is_killed_and_the_database_restarted_in_one_send(
+    crowd: Workshop, tmp_path: Path, start: Start
+) -> None:
+    with closing(postgres.Server(tmp_path / "pg")) as own, run_in_thread(SmtpServer()) as server:
+        settle_in(crowd, own.make_database("news"), server)
+        crowd.configure(SCHEDULE="* * * * *")
+        make_overdue(crowd)
+        processes = [start("worker"), start("worker"), start("run")]
+        server.wait_for_mails(READERS // 10)
+        processes[0].popen.kill()
+        server.wait_for_mails(READERS // 4)
+        own.restart()
+        server.wait_for_mails(READERS)
+        wait_for_end(crowd)
+        judge(crowd, server, most_double=CONNECTIONS)
+        assert [process.end() for process in processes[1:]] == [0, 0]
+        assert "doing" not in count_jobs(str(crowd.settings["DATABASE_URL"]))
+
+
+@pytest.mark.long
 def test_two_daemons_publish_once_and_both_deliver(crowd: Workshop, empty_postgresql: str, start: Start) -> None:
     with run_in_thread(SmtpServer()) as server:
         settle_in(crowd, empty_postgresql, server)
@@ -233,6 +254,7 @@ def test_two_daemons_publish_once_and_both_deliver(crowd: Workshop, empty_postgr
 
 def test_a_worker_needs_postgresql_and_the_secrets(crowd: Workshop, empty_postgresql: str) -> None:
     assert "a worker needs a PostgreSQL database" in crowd.run("worker", code=1).err
+    assert not (crowd.folder / "newsletter.db").exists(), "nothing is made for what is refused"
     crowd.configure(DATABASE_URL=empty_postgresql, SECRET_KEY="")
     assert "NEWSLETTER_SECRET_KEY" in crowd.run("worker", code=1).err
 
@@ -263,6 +285,8 @@ def test_an_installation_moves_with_everything_and_goes_on(crowd: Workshop, empt
 
 def test_a_copy_is_whole_or_not_at_all(crowd: Workshop, empty_postgresql: str) -> None:
     crowd.run("subscribers", "import", "subscribers/crowd.csv")
+    with closing(sqlite3.connect("newsletter.db")) as old, old:
+        old.execute("INSERT INTO relays (name) VALUES ('a' || char(0) || 'b')")  # PostgreSQL has no NUL in a text
     assert "neither sqlite:///FILE nor" in crowd.run("db", "copy", "--to", "mysql://x/y", code=1).err
     assert "for another SQLite file" in crowd.run("db", "copy", "--to", "sqlite:///other.db", code=1).err
     with psycopg.connect(empty_postgresql) as conn:
@@ -278,6 +302,8 @@ def test_a_copy_is_whole_or_not_at_all(crowd: Workshop, empty_postgresql: str) -
     crowd.run("db", "copy", "--to", empty_postgresql)
     assert "is not empty: there are" in crowd.run("db", "copy", "--to", empty_postgresql, code=1).err
     crowd.configure(DATABASE_URL=empty_postgresql)
+    with psycopg.connect(empty_postgresql) as conn:
+        assert conn.execute("SELECT name FROM relays").fetchall() == [("a\ufffdb",)]
     people = crowd.run("subscribers", "list", "--json").lines
     assert len(people) == READERS
     assert (

@@ -21,9 +21,10 @@ from test_deliver import RULES, SIGNER, count_mails
 from test_publish import make_brief, make_publisher, make_story, sign_up
 
 from newsletter.core.errors import LeaseLostError, StoreError
-from newsletter.core.model import DeliveryState, IssueState
+from newsletter.core.model import DeliveryState, IssueState, Outcome
 from newsletter.core.throttle import Limit, share_out
 from newsletter.deliver import DeliveryRun, Progress
+from newsletter.deliver.ledger_writer import LedgerWriter, Step
 from newsletter.deliver.membership import Membership
 from newsletter.deliver.offers import Ending, Offers
 from newsletter.publish import Publisher, audit
@@ -31,6 +32,7 @@ from newsletter.store import fleet, issues, jobs, ledger, outbox, schema, tallie
 from newsletter.store import postgres as store_postgres
 from newsletter.store.database import Database, open_database
 from newsletter.store.fleet import Share
+from newsletter.store.outbox import Finished
 from newsletter.store.schema import batches, deliveries, workers
 from newsletter.store.writing import Writing
 
@@ -594,6 +596,57 @@ def _terminate(database: Database, pid: int) -> None:
 def _terminate_own(database: Database, conn: Any) -> None:
     _terminate(database, conn.execute(text("SELECT pg_backend_pid()")).scalar_one())
     conn.execute(text("SELECT 1"))
+
+
+def test_a_batch_is_closed_also_where_the_step_that_closes_it_is_written_again(publisher: Publisher) -> None:
+    database, issue = publisher.database, publish(publisher, 1)
+    cut: list[int] = []
+
+    async def run() -> None:
+        async with join(database) as member, Writing(database, member.prepare) as writing:
+            writer = LedgerWriter(writing, member.id, database.now, member)
+            settle = writer._settle
+
+            def settle_and_cut(conn: Any, *more: Any) -> None:
+                settle(conn, *more)
+                if not cut:
+                    cut.append(1)
+                    _terminate(database, conn.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+            setattr(writer, "_settle", settle_and_cut)  # noqa: B010  mypy takes a method for a constant
+
+            def claim(conn: Any) -> outbox.Claimed:
+                batch = outbox.claim_batch(conn, member.id, NOW + MINUTE, issue)
+                assert batch is not None
+                (claimed,) = outbox.read_batch(conn, batch)
+                writer.expect(conn, batch.id, [claimed.key])
+                return claimed
+
+            assert await writer.step(Step(start=await writer.run(claim)))
+
+    asyncio.run(run())
+    assert cut
+    assert ask(database, "SELECT done, owner FROM batches") == [(True, None)]
+
+
+def test_who_lost_the_lease_is_told_so_whatever_else_fails(publisher: Publisher) -> None:
+    """Of a mail that others took over, the attempt is in the log already."""
+    database, issue = publisher.database, publish(publisher, 1)
+    finished = Finished(
+        key=(issue, 1), attempt=1, at=NOW, relay_id=None, outcome=Outcome.ACCEPTED, code=250, enhanced=None,
+        response="ok", seconds=0.1, digest=None, state=DeliveryState.ACCEPTED,
+    )  # fmt: skip
+
+    async def run() -> None:
+        async with join(database) as member, Writing(database, member.prepare) as writing:
+            writer = LedgerWriter(writing, member.id, database.now, member)
+            with database.act() as conn:
+                outbox.finish_attempts(conn, [finished])
+                fleet.bury(conn, member.id)
+            with pytest.raises(LeaseLostError):
+                await writer.step(Step(finished=finished))
+
+    asyncio.run(run())
 
 
 def test_a_step_that_was_written_says_what_it_started(publisher: Publisher) -> None:
