@@ -82,6 +82,12 @@ def write_address(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def tell_where(url: URL) -> str | tuple[str, int]:
+    """What the server listens on: a Unix socket, or a host and a port."""
+    port, folder = url.port or 5432, url.query.get("host")
+    return f"{folder}/.s.PGSQL.{port}" if folder else (str(url.host), port)
+
+
 @cache
 def template_name() -> str:
     """The database that the migrations made; its name tells the migrations apart."""

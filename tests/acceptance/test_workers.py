@@ -179,11 +179,12 @@ def test_a_host_that_drops_off_the_network_is_taken_over_and_does_no_harm_when_i
         settle_in(crowd, empty_postgresql, server)
         publish(crowd)
         database = make_url(empty_postgresql)
-        socket = f"{database.query['host']}/.s.PGSQL.{database.port or 5432}"
+        near = postgres.tell_where(database)
+        there = database.set(host=far.near, port=far.forward(near), query={})
         lone = start(
             "worker",
             prefix=far.prefix,
-            DATABASE_URL=f"postgresql://postgres@{far.near}:{far.forward(socket)}/{database.database}",
+            DATABASE_URL=postgres.write_address(there),
             SMTP__HOST=far.near,
             SMTP__PORT=str(far.forward((server.host, server.port))),
         )
