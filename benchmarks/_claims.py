@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from newsletter.store import outbox
+from newsletter.store import moves, outbox
 from newsletter.store.database import open_database
 
 
@@ -31,7 +31,7 @@ def main(address: str, count: int) -> None:
             if len(claimed) != outbox.BATCH_SIZE:
                 raise SystemExit(f"{len(claimed)} deliveries in a batch")
             with database.act() as conn:  # as delivering it would leave it
-                outbox.start_deliveries(conn, [row.key for row in claimed], 7, datetime.now(UTC))
+                moves.start_deliveries(conn, [row.key for row in claimed], 7, datetime.now(UTC))
                 outbox.close_batch(conn, batch.id)
             if number:
                 sys.stdout.write(f"{claimed_after * 1000} {took * 1000}\n")

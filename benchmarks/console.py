@@ -22,7 +22,7 @@ from health import find_port, is_up
 from newsletter.bootstrap import open_service
 from newsletter.core.model import DeliveryState, Outcome
 from newsletter.settings import load_settings
-from newsletter.store import outbox
+from newsletter.store import moves, outbox
 from newsletter.store.database import Database
 from newsletter.store.schema import deliveries
 
@@ -81,10 +81,10 @@ def pretend(database: Database, began: datetime) -> None:
             pretend_one(key, relay, began + timedelta(seconds=key[1] / 300)) for key in keys[start : start + CHUNK]
         ]
         with database.write() as conn:
-            outbox.finish_attempts(conn, [attempt for attempt in finished if attempt is not None])
+            moves.finish_attempts(conn, [attempt for attempt in finished if attempt is not None])
 
 
-def pretend_one(key: tuple[int, int], relay: int, at: datetime) -> outbox.Finished | None:
+def pretend_one(key: tuple[int, int], relay: int, at: datetime) -> moves.Finished | None:
     place = key[1] % 1000
     if place < 3:
         return None
@@ -99,7 +99,7 @@ def pretend_one(key: tuple[int, int], relay: int, at: datetime) -> outbox.Finish
         text = f"4.2.0 greylisted, try again in {place} seconds"
     elif place < 50:
         outcome, code, enhanced, text, state = Outcome.UNCERTAIN, 0, "", "the connection was lost", "uncertain"
-    return outbox.Finished(
+    return moves.Finished(
         key=key,
         attempt=1,
         at=at,

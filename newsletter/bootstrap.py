@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from newsletter.publish import Publisher
     from newsletter.publish.typesetter import Typesetter
     from newsletter.store.database import Database
-    from newsletter.store.outbox import Finished
+    from newsletter.store.moves import Finished
     from newsletter.transport.smtp import Relay
 
 SAMPLE_FROM = ("Newsletter", "newsletter@example.org")

@@ -20,7 +20,7 @@ from newsletter.deliver.membership import Membership
 from newsletter.deliver.offers import Offers
 from newsletter.store import requests, upkeep
 from newsletter.store.lock import DeliveryLock
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.throttles import Throttled, read_backoffs
 
 LOOK_SECONDS = 0.5

@@ -31,7 +31,7 @@ from newsletter.metrics import Metrics, State
 from newsletter.report.bounces import LATELY, MOST_KINDS
 from newsletter.sources.remote import is_address, show_address
 from newsletter.store import alarms, issues, reports, upkeep
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.throttles import Throttled, read_backoffs
 
 log = logging.getLogger("newsletter.alarms")

@@ -31,10 +31,10 @@ from newsletter.deliver.relays import RelayPool
 from newsletter.deliver.sender import Tools
 from newsletter.deliver.signing import Seal
 from newsletter.deliver.waiting import Waiting
-from newsletter.store import exclusions, fleet, ledger, outbox, requests, tallies, upkeep
+from newsletter.store import exclusions, fleet, ledger, moves, outbox, requests, tallies, upkeep
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.requests import Request
 from newsletter.store.throttles import Throttled, note_split_lanes, read_backoffs
 from newsletter.store.writing import Writing
@@ -265,7 +265,7 @@ class DeliveryRun:
 
     def _end(self, conn: StoreConnection, owner: int, waiting: Waiting) -> None:
         outbox.free_batches(conn, owner)
-        outbox.give_back(conn, outbox.list_held(waiting.list_all()), self.clock())
+        moves.give_back(conn, moves.list_held(waiting.list_all()), self.clock())
         exclusions.exclude_cancelled(conn)
         if self.membership is None:
             ledger.prune_issues(conn, self.clock(), self.rules.retain)

@@ -6,7 +6,8 @@
 import logging
 
 from newsletter.core.model import name_delivery
-from newsletter.store.outbox import Claimed, Finished
+from newsletter.store.moves import Finished
+from newsletter.store.outbox import Claimed
 
 log = logging.getLogger("newsletter.attempts")
 

@@ -18,7 +18,7 @@ from newsletter.core.model import Key
 from newsletter.deliver.ledger_writer import LedgerWriter
 from newsletter.deliver.offers import Ending, Offers
 from newsletter.deliver.waiting import Waiting
-from newsletter.store import jobs, outbox, upkeep
+from newsletter.store import jobs, moves, outbox, upkeep
 from newsletter.store.outbox import BATCH_SIZE, DEFERRED_SIZE, Claimed
 from newsletter.store.throttles import ASIDE, Throttled, read_backoffs
 
@@ -191,7 +191,7 @@ class Claims:
         if self.hold is None:
             self._read_up_to[lane] = due_at, last.key
         else:
-            rows = outbox.hold_deferred(conn, rows, self.clock() + self.hold)
+            rows = moves.hold_deferred(conn, rows, self.clock() + self.hold)
         found = [claimed for claimed, _ in rows]
         if aside:
             gate = self.waiting.gate_of(last)

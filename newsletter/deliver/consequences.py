@@ -30,7 +30,8 @@ from newsletter.deliver.ledger_writer import Change, LedgerWriter
 from newsletter.deliver.waiting import Gate, Waiting
 from newsletter.store import issues, ledger, subscribers
 from newsletter.store.database import Database
-from newsletter.store.outbox import Claimed, Finished
+from newsletter.store.moves import Finished
+from newsletter.store.outbox import Claimed
 from newsletter.store.throttles import Throttled, write_backoff
 from newsletter.transport.smtp import Attempted
 

@@ -15,8 +15,9 @@ from sqlalchemy import Connection
 
 from newsletter.core.model import DeliveryState, Key, Outcome
 from newsletter.deliver.membership import Membership
-from newsletter.store import exclusions, fleet, outbox
-from newsletter.store.outbox import Claimed, Finished
+from newsletter.store import exclusions, fleet, moves, outbox
+from newsletter.store.moves import Finished
+from newsletter.store.outbox import Claimed
 from newsletter.store.postgres import in_one_go
 from newsletter.store.writing import Writing
 
@@ -74,12 +75,12 @@ class LedgerWriter:
 
     def defer(self, conn: Connection, rows: Sequence[Claimed], until: datetime) -> None:
         """Let deliveries that were claimed and not started wait; nothing is counted against them."""
-        outbox.defer_unstarted(conn, [row.key for row in rows], until, outbox.list_held(rows))
+        moves.defer_unstarted(conn, [row.key for row in rows], until, moves.list_held(rows))
         self._mark_through(conn, rows)
 
     def set_aside(self, conn: Connection, rows: Sequence[Claimed], domain: str) -> None:
         """Put deliveries that were claimed and not started into the line of their domain alone, due at once."""
-        outbox.set_aside(conn, [row.key for row in rows], domain, self.clock(), outbox.list_held(rows))
+        moves.set_aside(conn, [row.key for row in rows], domain, self.clock(), moves.list_held(rows))
         self._mark_through(conn, rows)
 
     async def run(self, apply: Callable[[Connection], T]) -> T:
@@ -156,7 +157,7 @@ class LedgerWriter:
             was_first, is_first = is_first, False
             # Before the rows: who takes over from the dead locks in this order too.
             if not was_first and not fleet.note_step(conn, self.owner, number, wire)():
-                started, since = outbox.list_started(conn, starting, self.owner)
+                started, since = moves.list_started(conn, starting, self.owner)
                 return started, since or self.clock()
             with in_one_go(conn) if _is_plain(steps) else nullcontext():
                 is_alive = fleet.note_step(conn, self.owner, number, wire) if was_first else lambda: True
@@ -184,17 +185,17 @@ class LedgerWriter:
     ) -> tuple[dict[Key, int], datetime]:
         now = self.clock()
         finished = [step.finished for step in steps if step.finished]
-        outbox.finish_attempts(conn, finished)
-        outbox.release_deliveries(conn, [step.released for step in steps if step.released], now)
+        moves.finish_attempts(conn, finished)
+        moves.release_deliveries(conn, [step.released for step in steps if step.released], now)
         for attempt in finished:
             if attempt.state is DeliveryState.REJECTED:
                 exclusions.reopen_window_of(conn, attempt.key)
         for step in steps:
             for change in step.changes:
                 change(conn)
-        keys, held = {claimed.key for claimed in starts}, outbox.list_held(starts)
+        keys, held = {claimed.key for claimed in starts}, moves.list_held(starts)
         even_if = self.even_if_issue_paused
-        return outbox.start_deliveries(conn, keys, self.owner, now, held=held, even_if_issue_paused=even_if), now
+        return moves.start_deliveries(conn, keys, self.owner, now, held=held, even_if_issue_paused=even_if), now
 
     def _settle(self, conn: Connection, starts: Sequence[Claimed], started: Mapping[Key, int], now: datetime) -> None:
         """What is to be said of those that may not start, and of batches that are through."""

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from newsletter.core.model import DeliveryState, Outcome
 from newsletter.core.policy import Reply, Stage, has_expired, judge_loss, judge_unsendable, next_delay
 from newsletter.deliver.signing import Mail
-from newsletter.store.outbox import Claimed, Finished
+from newsletter.store.moves import Finished
+from newsletter.store.outbox import Claimed
 from newsletter.transport.smtp import Attempted
 
 UNWRITABLE = "5.6.0"

@@ -21,7 +21,8 @@ from newsletter.deliver.ledger_writer import Change, LedgerWriter, Started, Step
 from newsletter.deliver.outcomes import Rules, lose_reply, refuse_unwritable
 from newsletter.deliver.relays import Member, RelayPool
 from newsletter.deliver.signing import Mail, Seal
-from newsletter.store.outbox import Claimed, Finished
+from newsletter.store.moves import Finished
+from newsletter.store.outbox import Claimed
 from newsletter.store.throttles import write_relay
 from newsletter.transport.smtp import Attempted, Connection, Envelope
 

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, o
 
 from newsletter.core.model import DeliveryState, Exclusion, IssueState, Key, Outcome
 from newsletter.store.exclusions import exclude_deliveries, fresh_of, one_delivery, reopen_windows
-from newsletter.store.outbox import Finished, close_batch, finish_attempts
+from newsletter.store.moves import Finished, finish_attempts
+from newsletter.store.outbox import close_batch
 from newsletter.store.schema import batches, deliveries, issues, service, tallies
 from newsletter.store.throttles import ASIDE, Throttled, read_backoffs, shut_lanes
 

@@ -11,7 +11,7 @@ import pytest
 from smtp_server import DROP, SmtpServer, run_in_thread
 from workshop import MONDAY, Ran, Workshop
 
-from newsletter.store import issues, outbox
+from newsletter.store import issues, moves
 from newsletter.store.database import open_database
 
 BRIEF = "briefs/2026-11-23-monday.md"
@@ -138,7 +138,7 @@ def test_a_mail_of_a_process_that_died_is_shown_as_it_was_after_its_reader_chang
     ready.run("send", code=3)
     database = open_database("sqlite:///newsletter.db")
     with database.write() as conn:
-        assert outbox.start_deliveries(conn, [(1, 2)], 77, datetime.now(UTC))
+        assert moves.start_deliveries(conn, [(1, 2)], 77, datetime.now(UTC))
     database.close()
     ready.configure(ON_UNCERTAIN="hold")
     with run_in_thread(SmtpServer()) as server:

@@ -19,7 +19,7 @@ from newsletter import control
 from newsletter.core.tokens import Signer
 from newsletter.deliver import DeliveryRun, Progress, Rules
 from newsletter.publish import Publisher, audit
-from newsletter.store import outbox, upkeep
+from newsletter.store import moves, outbox, upkeep
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 from newsletter.store.schema import attempts, batches, deliveries, suppressions
@@ -166,8 +166,8 @@ def test_a_delivery_deferred_since_it_was_claimed_is_not_started_before_it_is_du
     deliver(database, SmtpServer(replies={"RCPT": "451 4.3.0 later"}))
     with database.write() as conn:
         key = (issue, 1)
-        assert outbox.start_deliveries(conn, [key], 77, NOW + timedelta(seconds=1)) == {}
-        assert outbox.start_deliveries(conn, [key], 77, NOW + timedelta(minutes=7)) == {key: 1}
+        assert moves.start_deliveries(conn, [key], 77, NOW + timedelta(seconds=1)) == {}
+        assert moves.start_deliveries(conn, [key], 77, NOW + timedelta(minutes=7)) == {key: 1}
 
 
 @pytest.mark.sqlite
@@ -178,7 +178,7 @@ def test_claims_of_a_dead_process_are_taken_over_at_once(publisher: Publisher, h
         batch = outbox.claim_batch(conn, 77, NOW, None)
         assert batch is not None
         keys = [claimed.key for claimed in outbox.read_batch(conn, batch)]
-        outbox.start_deliveries(conn, keys[:2], 77, NOW)
+        moves.start_deliveries(conn, keys[:2], 77, NOW)
     server = SmtpServer()
     deliver(database, server, NOW + timedelta(seconds=1), hold=hold)
     books = audit(database, issue)

@@ -18,7 +18,7 @@ from newsletter.daemon.deliverer import SHORTEST_PAUSE, Deliverer
 from newsletter.deliver import DeliveryRun
 from newsletter.store import issues, requests, upkeep
 from newsletter.store.lock import DeliveryLock
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.requests import Request
 from newsletter.store.throttles import Throttled, read_backoffs
 

@@ -22,7 +22,7 @@ from newsletter.deliver.claims import Claims
 from newsletter.deliver.ledger_writer import LedgerWriter
 from newsletter.deliver.waiting import Waiting
 from newsletter.publish import Publisher, audit
-from newsletter.store import outbox, upkeep
+from newsletter.store import moves, outbox, upkeep
 from newsletter.store.database import Database
 from newsletter.store.schema import deliveries
 from newsletter.store.throttles import Throttled, write_backoff
@@ -281,10 +281,10 @@ def test_what_is_set_aside_keeps_its_order_and_what_is_due_later_is_left_alone(p
     issue = publish_for(publisher, people("gmail.com", 6))
     keys = [(issue, number) for number in range(1, 7)]
     with database.write() as conn:
-        outbox.defer_unstarted(conn, [keys[5]], NOW + FIRST)
-        outbox.start_deliveries(conn, [keys[4]], 1, NOW)
+        moves.defer_unstarted(conn, [keys[5]], NOW + FIRST)
+        moves.start_deliveries(conn, [keys[4]], 1, NOW)
         for some in (keys[2:], keys[:2]):
-            outbox.set_aside(conn, some, CORP, NOW)
+            moves.set_aside(conn, some, CORP, NOW)
         assert read_aside(conn) == [1, 2, 3, 4]
         assert {claimed.lane for claimed, _ in outbox.read_deferred(conn, ASIDE, NOW, None)} == {"gmail.com"}
         assert outbox.list_due_lanes(conn) == [ASIDE, "gmail.com"]

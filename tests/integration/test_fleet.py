@@ -28,11 +28,11 @@ from newsletter.deliver.ledger_writer import LedgerWriter, Step
 from newsletter.deliver.membership import Membership
 from newsletter.deliver.offers import Ending, Offers
 from newsletter.publish import Publisher, audit
-from newsletter.store import fleet, issues, jobs, ledger, outbox, schema, tallies, upkeep
+from newsletter.store import fleet, issues, jobs, ledger, moves, outbox, schema, tallies, upkeep
 from newsletter.store import postgres as store_postgres
 from newsletter.store.database import Database, open_database
 from newsletter.store.fleet import Share
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.schema import batches, deliveries, workers
 from newsletter.store.writing import Writing
 
@@ -260,7 +260,7 @@ def test_what_a_dead_worker_had_is_taken_over(publisher: Publisher, hold: bool) 
                 fleet.join(conn, 99, MINUTE)
                 batch = outbox.claim_batch(conn, 99, NOW + MINUTE, None)
                 assert batch is not None
-                assert outbox.start_deliveries(conn, [(issue, 1)], 99, NOW) == {(issue, 1): 0}
+                assert moves.start_deliveries(conn, [(issue, 1)], 99, NOW) == {(issue, 1): 0}
                 fleet.note_step(conn, 99, 1, [(issue, 1), (issue, 2)])
                 conn.execute(update(workers).where(workers.c.id == 99).values(lease_until=fleet.NOW - 1))
             await member.beat()
@@ -298,7 +298,7 @@ def test_what_a_run_that_failed_had_on_the_wire_is_the_next_one_s(publisher: Pub
     async def run() -> None:
         async with join(database) as member:
             with database.act() as conn:
-                assert outbox.start_deliveries(conn, [(issue, 1)], member.id, NOW)
+                assert moves.start_deliveries(conn, [(issue, 1)], member.id, NOW)
                 fleet.note_step(conn, member.id, 1, [(issue, 1)])
         async with join(database):
             pass
@@ -515,22 +515,22 @@ def test_what_is_deferred_is_one_worker_s_at_a_time(publisher: Publisher) -> Non
     database, issue = publisher.database, publish(publisher, 4)
     keys = [(issue, number) for number in range(1, 5)]
     with database.act() as conn:
-        outbox.defer_unstarted(conn, keys, NOW)
+        moves.defer_unstarted(conn, keys, NOW)
     until = NOW + 2 * MINUTE
     with database.act() as conn:
         rows = outbox.read_deferred(conn, "", NOW, None)
         with database.act() as other:
             assert outbox.read_deferred(other, "", NOW, None) == [], "another looks elsewhere meanwhile"
-        held = outbox.hold_deferred(conn, rows[:3], until)
+        held = moves.hold_deferred(conn, rows[:3], until)
     with database.act() as conn:
         assert [claimed.key for claimed, _ in outbox.read_deferred(conn, "", NOW, None)] == [keys[3]]
-        kept = outbox.list_held(claimed for claimed, _ in held)
-        assert outbox.start_deliveries(conn, [keys[0]], 5, NOW) == {}, "it is held, by another"
-        assert outbox.start_deliveries(conn, [keys[0]], 5, NOW, held=kept) == {keys[0]: 0}
-        outbox.give_back(conn, {keys[1]: kept[keys[1]]}, NOW)
-        outbox.defer_unstarted(conn, [keys[2]], NOW, kept)
+        kept = moves.list_held(claimed for claimed, _ in held)
+        assert moves.start_deliveries(conn, [keys[0]], 5, NOW) == {}, "it is held, by another"
+        assert moves.start_deliveries(conn, [keys[0]], 5, NOW, held=kept) == {keys[0]: 0}
+        moves.give_back(conn, {keys[1]: kept[keys[1]]}, NOW)
+        moves.defer_unstarted(conn, [keys[2]], NOW, kept)
         assert [claimed.key for claimed, _ in outbox.read_deferred(conn, "", NOW, None)] == keys[1:]
-        outbox.set_aside(conn, [keys[1]], "x.org", NOW)
+        moves.set_aside(conn, [keys[1]], "x.org", NOW)
         assert [claimed.key for claimed, _ in outbox.read_deferred(conn, "=x.org", NOW, None)] == [keys[1]]
 
 
@@ -575,7 +575,7 @@ def test_a_step_waits_for_a_row_that_another_changes_and_stops_nobody(publisher:
 
             def apply(conn: Any) -> dict[Any, int]:
                 tried.append(1)
-                return outbox.start_deliveries(conn, [(issue, 1)], member.id, NOW)
+                return moves.start_deliveries(conn, [(issue, 1)], member.id, NOW)
 
             with database.write() as other:
                 other.execute(update(deliveries).where(deliveries.c.subscriber_id == 1).values(attempts=1))
@@ -641,7 +641,7 @@ def test_who_lost_the_lease_is_told_so_whatever_else_fails(publisher: Publisher)
         async with join(database) as member, Writing(database, member.prepare) as writing:
             writer = LedgerWriter(writing, member.id, database.now, member)
             with database.act() as conn:
-                outbox.finish_attempts(conn, [finished])
+                moves.finish_attempts(conn, [finished])
                 fleet.bury(conn, member.id)
             with pytest.raises(LeaseLostError):
                 await writer.step(Step(finished=finished))
@@ -652,9 +652,9 @@ def test_who_lost_the_lease_is_told_so_whatever_else_fails(publisher: Publisher)
 def test_a_step_that_was_written_says_what_it_started(publisher: Publisher) -> None:
     database, issue = publisher.database, publish(publisher, 2)
     with database.act() as conn:
-        assert outbox.start_deliveries(conn, [(issue, 1)], 5, NOW) == {(issue, 1): 0}
-        assert outbox.list_started(conn, [(issue, 1), (issue, 2)], 5) == ({(issue, 1): 0}, NOW)
-        assert outbox.list_started(conn, [], 5) == ({}, None)
+        assert moves.start_deliveries(conn, [(issue, 1)], 5, NOW) == {(issue, 1): 0}
+        assert moves.list_started(conn, [(issue, 1), (issue, 2)], 5) == ({(issue, 1): 0}, NOW)
+        assert moves.list_started(conn, [], 5) == ({}, None)
 
 
 def count(database: Database, table: Any) -> int:

@@ -31,9 +31,9 @@ from newsletter.report import (
     describe_subscribers,
     explain_delivery,
 )
-from newsletter.store import exclusions, issues, ledger, outbox, schema, subscribers, upkeep
+from newsletter.store import exclusions, issues, ledger, moves, outbox, schema, subscribers, upkeep
 from newsletter.store.database import Database, open_database
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.schema import deliveries
 from newsletter.subscribe import forget_subscriber, lift_suppression, remove_subscriber, suppress_address
 from newsletter.transfer import ImportResult, save_rows
@@ -113,7 +113,7 @@ def attempt(
             state=state,
             due_at=due_at,
         )
-        outbox.finish_attempts(conn, [finished])
+        moves.finish_attempts(conn, [finished])
 
 
 def books(database: Database, issue: int) -> ledger.Audit:
@@ -334,7 +334,7 @@ def test_a_death_on_the_wire_is_an_attempt_of_unknown_end(database: Database) ->
             batch = outbox.claim_batch(conn, 1, NOW, None)
             assert batch is not None
             claimed = outbox.read_batch(conn, batch)
-            assert outbox.start_deliveries(conn, [claimed[0].key], 1, NOW) == {claimed[0].key: 0}
+            assert moves.start_deliveries(conn, [claimed[0].key], 1, NOW) == {claimed[0].key: 0}
             assert ledger.audit_issue(conn, issues.find_issue(conn, issue)).sending == 1
             assert upkeep.is_sending(conn, None)
             assert upkeep.is_sending(conn, issue)
@@ -363,7 +363,7 @@ def start(database: Database, issue: int, *emails: str) -> int:
     """Try to put the mails of these people on the wire; returns how many may go."""
     keys = [(issue, person(database, email).id) for email in emails]
     with database.write() as conn:
-        started = outbox.start_deliveries(conn, keys, 1, NOW)
+        started = moves.start_deliveries(conn, keys, 1, NOW)
         exclusions.settle_unstarted(conn, [key for key in keys if key not in started], NOW)
     return len(started)
 

@@ -18,7 +18,7 @@ from newsletter import control
 from newsletter.deliver import Progress
 from newsletter.publish import Publisher, audit
 from newsletter.report import describe_issue
-from newsletter.store import issues, ledger, outbox
+from newsletter.store import issues, ledger, moves
 from newsletter.store.database import Database
 from newsletter.store.lock import DeliveryLock
 
@@ -102,7 +102,7 @@ def die_while_sending(database: Database, issue: int, server: SmtpServer, hours:
     """A process dies with the only mail on the wire, and one that finds no relay takes over; whether there was one."""
     now = NOW + hours * HOUR
     with database.write() as conn:
-        if not outbox.start_deliveries(conn, [(issue, 1)], 77, now):
+        if not moves.start_deliveries(conn, [(issue, 1)], 77, now):
             return False
     deliver(database, server, now, retry_delays=RULES.retry_delays[:2])
     return True

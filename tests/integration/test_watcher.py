@@ -20,7 +20,7 @@ from newsletter.daemon.watcher import Watcher
 from newsletter.metrics import Metrics
 from newsletter.store import issues, upkeep
 from newsletter.store.alarms import describe_alarms
-from newsletter.store.outbox import Finished
+from newsletter.store.moves import Finished
 from newsletter.store.throttles import Throttled, write_backoff
 
 pytestmark = pytest.mark.anyio
