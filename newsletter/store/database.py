@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from newsletter.core.errors import ConfigError, StoreBusyError, StoreError
 from newsletter.settings.values import mask_credentials
@@ -151,6 +152,8 @@ class Database:
             yield
         except IntegrityError:
             raise  # a unique key at work: the caller's business
+        except PoolTimeoutError as error:
+            raise StoreBusyError(f"database {self.name}: all connections are in use") from error
         except DBAPIError as error:
             kind = StoreBusyError if error.orig and self._dialect.is_busy(error.orig) else StoreError
             raise kind(f"database {self.name}: {_tell(error.orig)}") from error

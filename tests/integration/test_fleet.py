@@ -20,7 +20,7 @@ from sqlalchemy import delete, func, inspect, select, text, update
 from test_deliver import RULES, SIGNER, count_mails
 from test_publish import make_brief, make_publisher, make_story, sign_up
 
-from newsletter.core.errors import LeaseLostError, StoreError
+from newsletter.core.errors import LeaseLostError, StoreBusyError, StoreError
 from newsletter.core.model import DeliveryState, IssueState, Outcome
 from newsletter.core.throttle import Limit, share_out
 from newsletter.deliver import DeliveryRun, Progress
@@ -122,6 +122,15 @@ def test_a_reader_sees_one_state_and_can_write_nothing(database: Database) -> No
         assert upkeep.is_paused(conn) is False
         with pytest.raises(StoreError, match="read-only"), database.errors_named():
             upkeep.set_paused(conn, True)
+
+
+def test_more_at_once_than_there_are_connections_is_told_as_busy(
+    empty_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_postgres, "POOL", {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.05})
+    busy = pytest.raises(StoreBusyError, match="all connections are in use")
+    with closing(open_database(empty_postgresql)) as database, database.read(), busy, database.read():
+        pass
 
 
 def test_a_server_that_is_not_there_or_a_driver_that_is_not_ours_is_one_sentence() -> None:

@@ -194,5 +194,10 @@ async def test_an_alarm_that_no_relay_takes_is_mailed_later(house: House, caplog
 
 
 async def test_without_an_address_for_them_alarms_stay_in_the_log(house: House) -> None:
-    look(house, make_watcher(house), stopped="the disk is full")
-    await mail_alarms(house.service, house.now)
+    async with SmtpServer() as server:
+        service = house.open(SMTP__HOST=server.host, SMTP__PORT=str(server.port), SMTP__TLS="none")
+        look(house, make_watcher(house, service), stopped="the disk is full")
+        await mail_alarms(service, house.now)
+    assert server.sessions == []
+    with house.service.database.read() as conn:
+        assert [alarm["cause"] for alarm in describe_alarms(conn)] == ["delivery_stopped"]
