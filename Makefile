@@ -15,7 +15,7 @@ $(shell rm -f .venv/.locked)
 endif
 endif
 
-.PHONY: help install demo test test-long test-postgres check bench bench-scale drill lock clean
+.PHONY: help install demo test test-long test-postgres judge check bench bench-scale drill lock clean
 
 help:
 	@echo 'make install   build .venv; .venv/bin/newsletter is then the command line'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test      the tests, and the coverage gate'
 	@echo 'make test-long      those that kill and time processes for minutes'
 	@echo 'make test-postgres   the same tests on PostgreSQL, where they are not about SQLite alone'
+	@echo 'make judge     the golden mails before html-validate, caniemail, axe, SpamAssassin, and MJML of npm (needs Node.js)'
 	@echo 'make check     linter, format, types, import floors, lock file'
 	@echo 'make bench     the benchmarks'
 	@echo 'make bench-scale     1, 2 and 4 workers, and claims among 1, 5 and 10 million deliveries (half an hour)'
@@ -49,11 +50,15 @@ demo: install
 # Two workers more than there are cores: some tests wait for processes of theirs.
 # 95 % of all branches is demanded by pyproject.toml; the pure core is small enough for all of them.
 test: install
-	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 2)) $(BIN)/python -m pytest -m 'not long' --cov --cov-report=term
+	@PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 2)) $(BIN)/python -m pytest -m 'not long and not judge' --cov --cov-report=term
 	@$(BIN)/coverage report --include='newsletter/core/*' --fail-under=100
 
 test-long: install
 	@$(BIN)/python -m pytest -m long
+
+judge: install
+	@cd tests/judges && npm ci --silent
+	@$(BIN)/python -m pytest -m judge tests/judges
 
 test-postgres: install
 	@TEST_DATABASE=postgresql PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) $(BIN)/python -m pytest tests/integration

@@ -104,7 +104,7 @@ class Service:
         """Compiles frames and stories from the templates."""
         from newsletter.core.mails.render import Renderer
 
-        return Renderer(self.templates)
+        return Renderer(self.templates, self.settings.theme, subject=self.settings.subject)
 
     @cached_property
     def templates(self) -> "Templates":

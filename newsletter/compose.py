@@ -111,7 +111,7 @@ class Composer:
         return prove_name(self._database.ledger_key, name_delivery(key))
 
     def compose(
-        self, stored: StoredEdition, key: Key, *, email: str, name: str, topics: str, date: datetime
+        self, stored: StoredEdition, key: Key, *, email: str, name: str, topics: str, timezone: str, date: datetime
     ) -> Composed:
         """The mail of a delivery, ready for the wire, for a person as they are given here."""
         edition = self._edition(stored)
@@ -119,7 +119,7 @@ class Composer:
         domain = sender.from_address.rpartition("@")[2]
         return compose_mail(
             edition,
-            Recipient(email=email, name=name, topics=tuple(filter(None, topics.split(";")))),
+            Recipient(email=email, name=name, topics=tuple(filter(None, topics.split(";"))), timezone=timezone),
             make_links(self._signer, sender, key),
             message_id=make_message_id(self._database.ledger_key, key, domain),
             date=date,
@@ -157,7 +157,8 @@ def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:
         raise StoreError(f"the mail of delivery {name} cannot be made again: the person was forgotten")
     composer = Composer(database, signer)
     for person in people:
-        mail = composer.compose(stored, key, email=person.email, name=person.name, topics=person.topics, date=date)
+        filled = {"email": person.email, "name": person.name, "topics": person.topics, "timezone": person.timezone}
+        mail = composer.compose(stored, key, **filled, date=date)
         body_hash = hashlib.sha256(mail.body).digest()
         signed = b""
         if identities:  # the stored signatures say it all: no key is needed

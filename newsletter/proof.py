@@ -91,14 +91,17 @@ def make_proof(
     if not taken:
         raise BriefError(f"{lead.source}: no story has any of the topics {', '.join(wanted) or '(none)'}")
     sender, renderer = publisher.sender, publisher.renderer
-    parts = [publisher.set_story(c.story, c.topics, c.day, language) for c in taken]
-    sources = [
-        StorySource(story=c.story, topics=tuple(publisher.name_topics(c.topics)), day=c.brief.date) for c in taken
-    ]
+    sources = [publisher.name_story(c.story, c.topics, c.day) for c in taken]
+    parts = renderer.compile_stories(sources, language)
     frame = renderer.compile_frame(sender, issue=None, title=lead.title, date=lead.date, language=language)
     edition = assemble_edition(frame, parts)
+    sources = [sources[place.index] for place in edition.places]
+    parts = [parts[place.index] for place in edition.places]
     recipient = Recipient(
-        email=person.email if person else SAMPLE_ADDRESS, name=person.name if person else "", topics=tuple(wanted)
+        email=person.email if person else SAMPLE_ADDRESS,
+        name=person.name if person else "",
+        topics=tuple(wanted),
+        timezone=person.timezone if person else "",
     )
     key = (0, person.id if person else 0)
     links = make_links(signer, sender, key)

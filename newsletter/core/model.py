@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -208,7 +208,7 @@ class TopicMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """One news item as its author wrote it, before any topic was matched."""
+    """One news item as its author wrote it, before any topic was matched. In a brief its language is always known."""
 
     title: str
     blocks: tuple[Block, ...] = ()
@@ -219,6 +219,7 @@ class Story:
     by_hand: tuple[str, ...] | None = None
     by_hand_place: str = ""
     line: int | None = None
+    language: str | None = None
 
     @cached_property
     def paragraphs(self) -> tuple[str, ...]:
@@ -278,10 +279,17 @@ class Brief:
     is_continuous: bool = False
     modified_at: datetime | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        spoken = (s if s.language else replace(s, language=self.language) for s in self.stories)
+        object.__setattr__(self, "stories", tuple(spoken))
+
     @cached_property
     def digest(self) -> str:
         """A hash (64 hex digits) of everything that a reader could see or that decides a story's topics."""
-        said = [{k: v for k, v in asdict(story).items() if k != "line"} for story in self.stories]
+        usual = {"language": self.language}
+        said = [
+            {k: v for k, v in asdict(story).items() if k != "line" and usual.get(k, ...) != v} for story in self.stories
+        ]
         return hashlib.sha256(json.dumps([self.title, self.language, said], sort_keys=True).encode()).hexdigest()
 
 

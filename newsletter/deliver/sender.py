@@ -189,5 +189,6 @@ class Sender:
             email=claimed.email,
             name=claimed.name,
             topics=claimed.topics,
+            timezone=claimed.timezone,
             date=date,
         )

@@ -112,10 +112,10 @@ class Publisher(Press):
         """Compile everything once, in every language that a reader chose; TemplateError where that fails."""
         with self.database.read() as conn:
             languages = sorted({self.language, *subscribers.list_languages(conn)})
+        sources = [self.name_story(story, [m.topic for m in topics], lead.date) for story, topics in matched]
         for language in languages:
             self.renderer.compile_frame(self.sender, issue=None, title=lead.title, date=lead.date, language=language)
-            for story, topics in matched:
-                self.compile_story(story, [m.topic for m in topics], lead.date, language)
+            self.renderer.compile_stories(sources, language)
 
     def _demand_fresh(self, conn: Connection, contents: Contents, now: datetime) -> list[FreshStory]:
         fresh = self.find_fresh(conn, [contents], now)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -41,10 +41,6 @@ class Press(Typesetter):
 
     database: Database
     timezone: str
-
-    def compile_story(self, story: Story, topics: Sequence[str], day: date, language: str) -> bytes:
-        """The compiled parts of a story in one language, as they are stored. `topics` are ids."""
-        return self.set_story(story, topics, day, language).to_bytes()
 
 
 @dataclass
@@ -173,7 +169,13 @@ class PageWriter:
     def _frame(self, conn: Connection, issue: Row[Any], language: str) -> bytes:
         if language not in self._frames:
             frame = self.press.renderer.compile_frame(
-                self.press.sender, issue=self.number, title=issue.title, date=issue.date, language=language
+                self.press.sender,
+                issue=self.number,
+                title=issue.title,
+                date=issue.date,
+                language=language,
+                due_at=None if issues.read_waves(issue) else issue.due_at,
+                timezone=self.press.timezone,
             )
             self._frames[language] = issues.put_blobs(conn, [frame.to_bytes()])[0]
         return self._frames[language]
@@ -182,12 +184,13 @@ class PageWriter:
         missing = {story for story in wanted if (language, story) not in self._rendered}
         if not missing:
             return
-        parts = {
-            row.id: self.press.compile_story(
-                STORY.validate_json(row.content), [t["id"] for t in json.loads(row.topics)], row.date, language
-            )
-            for row in issues.read_stories(conn, missing)
-        }
+        rows = issues.read_stories(conn, missing)
+        sources = [
+            self.press.name_story(STORY.validate_json(row.content), [t["id"] for t in json.loads(row.topics)], row.date)
+            for row in rows
+        ]
+        compiled = self.press.renderer.compile_stories(sources, language)
+        parts = {row.id: story.to_bytes() for row, story in zip(rows, compiled, strict=True)}
         issues.insert_rendering(conn, self.number, language, parts)
         self._rendered.update((language, story) for story in missing)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from newsletter.core.mails.parts import Sender, StoryParts
-from newsletter.core.mails.render import Renderer
+from newsletter.core.mails.parts import Sender
+from newsletter.core.mails.render import Renderer, StorySource
 from newsletter.core.model import Brief, Catalogue, Story, TopicMatch
 from newsletter.core.topics.matcher import TopicMatcher
 
@@ -31,6 +31,6 @@ class Typesetter:
         """The names of topics (by id), without those that are gone from the catalogue."""
         return [self.catalogue[topic].name for topic in topics if topic in self.catalogue]
 
-    def set_story(self, story: Story, topics: Sequence[str], day: date, language: str) -> StoryParts:
-        """The compiled parts of a story in one language. `topics` are ids; TemplateError when a template fails."""
-        return self.renderer.compile_story(story, self.name_topics(topics), day=day, language=language)
+    def name_story(self, story: Story, topics: Sequence[str], day: date) -> StorySource:
+        """A story as the renderer takes it. `topics` are ids."""
+        return StorySource(story=story, topics=tuple(self.name_topics(topics)), day=day)

@@ -40,6 +40,8 @@ Zone = Annotated[ZoneInfo, PlainValidator(parse_zone)]
 CronLine = Annotated[Cron, PlainValidator(parse_cron)]
 Sender = Annotated[From, PlainValidator(values.parse_from)]
 Email = Annotated[str, AfterValidator(values.parse_email)]
+Subject = Annotated[str, AfterValidator(values.parse_subject)]
+Theme = Annotated[str, AfterValidator(values.parse_theme)]
 Domain = Annotated[str, AfterValidator(parse_domain)]
 Host = Annotated[str, AfterValidator(values.parse_host)]
 Selector = Annotated[str, AfterValidator(values.parse_selector)]
@@ -200,6 +202,8 @@ class Settings(BaseSettings):
     )
     topics: Path = _setting("subscribers/topics.toml", "The catalogue of topics.")
     templates: Path | None = _setting(None, "A folder that overrides the built-in templates, file by file.")
+    theme: Theme = _setting("brief", "How mails look: brief, cards, or the folder of a theme of your own in TEMPLATES.")
+    subject: Subject | None = _setting(None, "A pattern for subjects, of {lead}, {count}, {title}, {name} and {date}.")
     smtp: Smtp = Field(default_factory=Smtp)
     relays: Annotated[tuple[Relay, ...], JsonList] = _setting(
         (), "Several SMTP servers: a JSON list of the SMTP__ names and a weight.", repr=False

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from datetime import timedelta
+from string import Formatter
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +16,8 @@ from pydantic import SecretStr
 from newsletter.core.address import has_control_characters, parse_address, parse_named_address
 
 SECRET_CHARACTERS = 32
+SUBJECT_NAMES = ("lead", "count", "title", "name", "date")
+_THEME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _HOST = re.compile(r"[^\s/@]+")
 _SELECTOR = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE)
@@ -55,6 +58,28 @@ def parse_language(text: str) -> str:
     """Read a language tag (RFC 5646)."""
     if not _LANGUAGE.fullmatch(text):
         raise ValueError("it is not a language tag such as en or pt-BR")
+    return text
+
+
+def parse_subject(pattern: str) -> str:
+    """A pattern for subjects: text with names in braces, one of which makes each issue's its own."""
+    try:
+        fields = [part[1:] for part in Formatter().parse(parse_line(pattern)) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"its braces do not match ({error}); a brace itself is written twice") from None
+    names = ", ".join(f"{{{name}}}" for name in SUBJECT_NAMES)
+    for name, spec, conversion in fields:
+        if name not in SUBJECT_NAMES or spec or conversion:
+            raise ValueError(f"only {names} stand between braces")
+    if not {"lead", "title", "date"} & {name for name, _, _ in fields}:
+        raise ValueError("every issue would have the same subject: it needs {lead}, {title} or {date}")
+    return pattern
+
+
+def parse_theme(text: str) -> str:
+    """Read the name of a folder of templates."""
+    if not _THEME.fullmatch(text):
+        raise ValueError("a theme is the name of a folder, of small letters, digits, - and _")
     return text
 
 

@@ -44,7 +44,8 @@ def load_templates(override: Path | None) -> dict[str, TemplateFile]:
         raise ConfigError(f"NEWSLETTER_TEMPLATES {str(override)!r} is not a folder")
     files: dict[str, TemplateFile] = {}
     for folder in (builtin_path("templates"), override):
-        for path in sorted(folder.glob("*")) if folder else ():
-            if path.is_file() and not path.name.startswith("."):
-                files[path.name] = TemplateFile(path=str(path), text=read_text(path, "a template"))
+        for path in sorted((*folder.glob("*"), *folder.glob("*/*"))) if folder else ():
+            name = path.relative_to(folder).as_posix() if folder else ""
+            if path.suffix in (".j2", ".toml") and not name.startswith((".", "web/")):
+                files[name] = TemplateFile(path=str(path), text=read_text(path, "a template"))
     return files

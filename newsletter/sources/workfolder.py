@@ -10,6 +10,7 @@ SECRET_OCTETS = 32
 SUBSCRIBERS_FILES = ("sample.csv", "topics.toml")  # in a checkout the operator's own lists lie beside them
 TEMPLATES_README = """\
 Put a file here under the name of a built-in template to take its place, and set NEWSLETTER_TEMPLATES=templates.
+A folder with a theme.toml is a theme of your own: NEWSLETTER_THEME=its-name. docs/themes.md tells how.
 """
 
 

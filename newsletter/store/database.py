@@ -25,7 +25,7 @@ from newsletter.store.schema import service
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"
+HEAD = "0008"
 LEDGER_KEY_OCTETS = 32
 
 

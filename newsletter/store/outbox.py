@@ -64,6 +64,7 @@ class Claimed:
     topics: str
     address_hash: bytes
     lane: str
+    timezone: str = ""
     held_until: datetime | None = None
     """Where many may deliver, the moment that keeps a deferred one from the others."""
 
@@ -147,6 +148,7 @@ def _claimable() -> Select[Any]:
             subscribers.c.email,
             subscribers.c.name,
             topic_sets.c.topics,
+            func.coalesce(subscribers.c.timezone, "").label("timezone"),
             subscribers.c.address_hash,
             deliveries.c.lane,
         )

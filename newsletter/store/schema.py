@@ -106,6 +106,7 @@ subscriber_versions = Table(
     Column("email", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("topic_set_id", _ID, nullable=False),
+    Column("timezone", Text),
     PrimaryKeyConstraint("subscriber_id", "until_at"),
 )
 

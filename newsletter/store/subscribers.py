@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, bindparam, cast, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, Table, Text, bindparam, cast, delete, func, select, update
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from newsletter.core.errors import StoreError
@@ -225,9 +225,10 @@ def update_subscribers(conn: Connection, changed: Sequence[tuple[Row[Any], Mappi
             "email": before.email,
             "name": before.name,
             "topic_set_id": before.topic_set_id,
+            "timezone": before.timezone,
         }
         for before, values in changed
-        if not values.keys().isdisjoint(("email", "name", "topic_set_id"))
+        if not values.keys().isdisjoint(("email", "name", "topic_set_id", "timezone"))
     ]
     if versions:
         conn.execute(insert_ignoring(conn, subscriber_versions), versions)
@@ -247,14 +248,18 @@ def find_version(conn: Connection, subscriber_id: int, at: datetime) -> Row[Any]
 
 
 def list_versions(conn: Connection, subscriber_id: int) -> list[Row[Any]]:
-    """What a person's mails were or are filled with (email, name, topics), today's first, then the latest first."""
-    now = select(subscribers.c.email, subscribers.c.name, topic_sets.c.topics).join(
-        topic_sets, topic_sets.c.id == subscribers.c.topic_set_id
-    )
+    """What a person's mails were or are filled with (email, name, topics, zone), today's first, then the latest."""
+
+    def filled(people: Table) -> Select[Any]:
+        zone = func.coalesce(people.c.timezone, "").label("timezone")
+        return select(people.c.email, people.c.name, topic_sets.c.topics, zone).join(
+            topic_sets, topic_sets.c.id == people.c.topic_set_id
+        )
+
+    now = filled(subscribers)
     before = (
-        select(subscriber_versions.c.email, subscriber_versions.c.name, topic_sets.c.topics)
+        filled(subscriber_versions)
         .add_columns(subscriber_versions.c.until_at)
-        .join(topic_sets, topic_sets.c.id == subscriber_versions.c.topic_set_id)
         .order_by(subscriber_versions.c.until_at.desc())
     )
     return [

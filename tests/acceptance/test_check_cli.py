@@ -57,9 +57,9 @@ def test_the_terminal_says_the_same_in_lines(workshop: Workshop) -> None:
 
 
 def change_frame(workshop: Workshop, old: str, new: str) -> None:
-    text = (ROOT / "templates" / "frame.mjml.j2").read_text(encoding="utf-8")
+    text = (ROOT / "templates" / "brief" / "frame.mjml.j2").read_text(encoding="utf-8")
     assert old in text
-    workshop.write("templates/frame.mjml.j2", text.replace(old, new))
+    workshop.write("templates/brief/frame.mjml.j2", text.replace(old, new))
     workshop.configure(TEMPLATES="templates")
 
 
@@ -72,12 +72,16 @@ def test_an_error_ends_it_with_1_and_is_named(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("{{ date }}", "{{ dat }}"), ("{{ date }}", "{{ date"), ("<mj-column direction", "<mj-pillar direction")],
+    [
+        ("{{ story_list }}", "{{ storylist }}"),
+        ("{{ story_list }}", "{{ story_list"),
+        ("<mj-column direction", "<mj-pillar direction"),
+    ],
 )
 def test_a_broken_template_is_a_finding_with_its_place(workshop: Workshop, old: str, new: str) -> None:
     change_frame(workshop, old, new)
     found = find(workshop, "latest", code=1)["template.broken"]
-    assert found["place"].startswith("templates/frame.mjml.j2:")
+    assert found["place"].startswith("templates/brief/frame.mjml.j2:")
     assert "Traceback" not in found["message"]
 
 

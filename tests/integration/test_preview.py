@@ -179,8 +179,8 @@ async def test_what_cannot_be_shown_is_a_sentence(house: House, path: str, statu
 
 async def test_a_broken_file_is_a_page_with_its_lines_and_heals(house: House) -> None:
     templates = house.folder / "own"
-    templates.mkdir()
-    story = templates / "story.mjml.j2"
+    story = templates / "brief" / "story.mjml.j2"
+    story.parent.mkdir(parents=True)
     async with open_client(house, TEMPLATES=str(templates)) as client:
         story.write_text("one\ntwo {{ | }}\nthree\n")
         broken = await client.get("/preview/2026-11-25-two")

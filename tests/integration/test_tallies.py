@@ -144,6 +144,7 @@ def test_an_older_database_is_counted_when_it_is_brought_up_to_date(publisher: P
         raw.execute("ALTER TABLE batches ADD COLUMN lease_until BIGINT")
         raw.execute("ALTER TABLE attempts DROP COLUMN reply_id")
         raw.execute("ALTER TABLE topic_sets DROP COLUMN readers")
+        raw.execute("ALTER TABLE subscriber_versions DROP COLUMN timezone")
         raw.execute("UPDATE alembic_version SET version_num = '0003'")
     with closing(open_database(f"sqlite:///{old}")) as renewed:
         assert assert_counts_are_true(renewed, issue) == {"accepted": 6, "rejected": 3}

@@ -37,7 +37,8 @@ LINKS = Links(
 
 def load_templates(changed: Mapping[str, str] | None = None) -> Templates:
     """The built-in templates, with other texts in the place of those named."""
-    names = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.iterdir()) if path.is_file()}
+    paths = [path for path in sorted((*FOLDER.glob("*"), *FOLDER.glob("*/*"))) if path.suffix in (".j2", ".toml")]
+    names = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     names |= changed or {}
     return {name: TemplateFile(path=f"templates/{name}", text=text) for name, text in names.items()}
 

@@ -119,6 +119,7 @@ def test_no_blank_line_is_needed_anywhere() -> None:
     ("headline", "title"),
     [
         ("He said “go” – now!", "he  said 'go' - NOW"),
+        ("צה״ל: ראש־הממשלה", 'צה"ל: ראש-הממשלה'),
         ("The end.", "The end"),
         ("Was it?", "# Was it"),
         ("A title", "**A title**"),

@@ -13,7 +13,7 @@ from newsletter.sources.catalogues import choose_catalogue, load_catalogues
 from newsletter.web.speech import choose_speech
 
 ROOT = Path(__file__).parents[2]
-LANGUAGES = ("ar", "de", "es", "fr", "ur")
+LANGUAGES = ("ar", "de", "es", "fr", "he", "ur")
 KEYWORDS = {"_": None, "say": None, "ngettext": (1, 2), "say_many": (1, 2)}
 
 

@@ -63,7 +63,7 @@ def test_as_many_more_stories_fit_as_the_size_says() -> None:
 
 
 def test_stories_that_are_left_out_are_told_at_the_line_of_the_first() -> None:
-    stories = [replace(make_story(f"Story {number}", "word " * 4000), line=number) for number in range(1, 8)]
+    stories = [replace(make_story(f"Story {number}", "word " * 3000), line=number) for number in range(1, 8)]
     shown = make_mail(*stories).edition.shown
     (finding,) = (f for f in check_size(make_mail(*stories)) if f.code == "size.cut")
     assert finding.place == f"day.md:{shown + 1}"

@@ -302,14 +302,26 @@ def test_the_finding_says_which_text_and_how_much() -> None:
 
 
 def test_the_dark_scheme_of_our_templates_is_looked_at() -> None:
-    frame = (FOLDER / "frame.mjml.j2").read_text(encoding="utf-8")
-    assert "color: #86cdd6" in frame
-    pale = frame.replace(".cell a { color: #86cdd6 !important; }", ".cell a { color: #3a4047 !important; }")
-    assert codes(check_contrast, make_mail(templates={"frame.mjml.j2": pale})) == ["contrast.dark"]
-    unset = frame.replace(".card, .card table { background: #1a1d21 !important; }", "")
-    assert set(codes(check_contrast, make_mail(templates={"frame.mjml.j2": unset}))) == {"contrast.dark"}
+    shared = (FOLDER / "parts.mjml.j2").read_text(encoding="utf-8")
+    link, paper = ".cell a{color:{{ theme.dark.link }}!important}", "{{ scope }}.paper,{{ scope }}.paper table,"
+    assert link in shared
+    assert paper in shared
+    pale = shared.replace(link, ".cell a{color:#3a4047!important}")
+    assert codes(check_contrast, make_mail(templates={"parts.mjml.j2": pale})) == ["contrast.dark"]
+    unset = shared.replace(paper, "")
+    assert set(codes(check_contrast, make_mail(templates={"parts.mjml.j2": unset}))) == {"contrast.dark"}
+
+
+def test_a_mail_that_a_client_darkens_is_looked_at() -> None:
+    pale = with_body('<div style="background-color:#ffffff;color:#000000"><p style="color:#767676">t</p></div>')
+    assert codes(check_contrast, pale) == []
+    unturned = '<div style="background-color:white;color:#333333"><p>t</p></div>'
+    assert codes(check_contrast, with_body(unturned)) == ["contrast.forced"]
 
 
 def test_the_light_scheme_of_our_templates_is_looked_at() -> None:
     assert codes(check_contrast, GOOD) == []
-    assert codes(check_contrast, with_html(HTML.replace("color:#59616b", "color:#b0b5bb"))) == ["contrast.light"]
+    assert codes(check_contrast, with_html(HTML.replace("color:#59616b", "color:#b0b5bb"))) == [
+        "contrast.light",
+        "contrast.forced",
+    ]

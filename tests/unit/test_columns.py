@@ -2,12 +2,11 @@
 
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mail_samples import block, paragraph
 
-from newsletter.core.mails.columns import find_direction, measure_columns, shorten_text, wrap_text
+from newsletter.core.mails.columns import measure_columns, shorten_text, wrap_text
 from newsletter.core.mails.plaintext import PlainText, write_plain_text
 from newsletter.core.model import Block, BlockKind, Span
 
@@ -56,13 +55,6 @@ def test_shortening_cuts_at_a_word_and_never_within_a_character() -> None:
     assert shorten_text("x" * 8 + "\U0001f469\u200d\U0001f4bb" * 9, 12).rstrip("…")[-1] != "\u200d"
     assert shorten_text("e" + "\u0301" * 1000, 10) == "…"
     assert shorten_text("港口大桥重新开放", 9) == "港口大桥…"
-
-
-@pytest.mark.parametrize(
-    ("text", "direction"), [("12: سلام", "rtl"), ("“Hello” سلام", "ltr"), ("שלום", "rtl"), ("1 + 1", None)]
-)
-def test_direction_is_that_of_the_first_strong_character(text: str, direction: str | None) -> None:
-    assert find_direction(text) == direction
     assert unicodedata.bidirectional("1") == "EN"
 
 

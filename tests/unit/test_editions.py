@@ -1,6 +1,7 @@
 """Editions: subject, preheader, headlines, days, and the bound that keeps mails from being clipped."""
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from mail_samples import (
 )
 
 from newsletter.core.errors import BriefError, StoreError
+from newsletter.core.mails.chrome import format_day
 from newsletter.core.mails.editions import assemble_edition
 from newsletter.core.mails.message import Recipient, render_html, render_text
 from newsletter.core.mails.parts import Frame, StoryParts
@@ -125,23 +127,53 @@ def test_stories_that_do_not_fit_are_left_out_of_both_parts() -> None:
 
 
 def test_so_many_headlines_that_not_even_they_fit() -> None:
-    html, text, shown = read_both([f"A headline, and it is the {number}th of many" for number in range(600)])
-    assert 0 < len(ReadHtml(html).text["li"]) < 600
+    html, text, shown = read_both([f"A headline, and it is the {number}th of many" for number in range(1_200)])
+    assert 600 < len(ReadHtml(html).text["li"]) < 1_200
     assert 0 < shown < 600
     assert len(ReadHtml(html).text["h2"]) == 1 + shown
     assert text.count("\n* A headline") == len(ReadHtml(html).text["li"])
 
 
 def test_one_more_story_is_cut_in_the_singular() -> None:
-    html, _, shown = read_both(["One", "Two"], "word " * 9_800)
-    assert shown == 1
+    fits = next(count for count in range(1, 100) if read_both(["Story"] * count, "word " * 620)[2] < count) - 1
+    html, _, shown = read_both(["Story"] * (fits + 1), "word " * 620)
+    assert shown == fits
     assert "One more story is in the web edition." in html
+
+
+def test_a_footer_that_takes_all_the_room_still_leaves_a_story() -> None:
+    names = {f"t{number}": f"A topic of a very long name, number {number}" for number in range(2_500)}
+    edition = assemble_edition(compile_frame(sender=replace(SENDER, topic_names=names)), make_parts(["One", "Two"]))
+    assert (edition.shown, edition.listed, set(edition.shortened)) == (1, 0, {0})
+
+
+@pytest.mark.parametrize(
+    ("day", "timezone", "expected"),
+    [
+        (DAY, "Europe/Berlin", DAY),
+        (DAY, "Pacific/Auckland", DAY + timedelta(days=1)),
+        (DAY, "America/Los_Angeles", DAY - timedelta(days=1)),
+        (DAY, "", DAY),
+        (DAY - timedelta(days=7), "Pacific/Auckland", DAY - timedelta(days=7)),
+    ],
+)
+def test_a_mail_bears_its_readers_day(day: date, timezone: str, expected: date) -> None:
+    hour = 6 if timezone.startswith("America") else 18
+    frame = replace(
+        FRAME, date=day, timezone="Europe/Berlin", due_at=datetime(DAY.year, DAY.month, DAY.day, hour, tzinfo=UTC)
+    )
+    edition = assemble_edition(frame, make_parts(["One"]))
+    reader = replace(READER, timezone=timezone)
+    told = format_day(expected, "en")
+    assert told in render_html(edition, reader, LINKS)
+    assert told in render_text(edition, reader, LINKS)
+    assert Frame.from_bytes(frame.to_bytes()) == frame
 
 
 def test_the_web_copy_leaves_nothing_out() -> None:
     parts = make_parts([f"Story {number}" for number in range(40)], "word " * 1_000)
     edition = assemble_edition(FRAME, parts, whole=True)
-    assert (edition.shown, edition.listed, edition.more_stories) == (40, 40, "")
+    assert (edition.shown, edition.listed, edition.said["more_stories"]) == (40, 40, "")
     assert len(ReadHtml(render_html(edition, READER, LINKS)).text["h2"]) == 41
 
 
@@ -157,7 +189,7 @@ def test_the_bound_holds_for_any_lengths(words: list[int], topics: int) -> None:
     reader = Recipient(email=f"{'&' * 64}@{'b' * 60}.{'c' * 60}.example", topics=tuple(names))
     html = render_html(edition, reader, LINKS)
     assert len(html.replace("\n", "\r\n").encode()) < 90_000
-    assert edition.shown == len(stories) or edition.more_stories in html
+    assert edition.shown == len(stories) or edition.said["more_stories"] in html
 
 
 def test_frames_and_stories_are_stored_and_read_back() -> None:
@@ -174,5 +206,5 @@ def test_frames_and_stories_are_stored_and_read_back() -> None:
 
 @pytest.mark.parametrize("read", [Frame.from_bytes, StoryParts.from_bytes])
 def test_a_part_of_a_newer_program_is_refused(read: type) -> None:
-    with pytest.raises(StoreError, match="format 2; this program reads 1"):
-        read(b'{"format":2}')
+    with pytest.raises(StoreError, match="format 3; this program reads up to 2"):
+        read(b'{"format":3}')

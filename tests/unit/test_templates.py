@@ -1,5 +1,6 @@
 """An operator's wrong template or language file: the error names the file, the line and what is wrong."""
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -8,6 +9,7 @@ from mail_samples import DAY, SENDER, load_templates, paragraph
 
 from newsletter.core.errors import TemplateError
 from newsletter.core.mails.chrome import choose_chrome, choose_form, chrome_languages, load_chrome
+from newsletter.core.mails.quoted import decode_quoted
 from newsletter.core.mails.render import Renderer, TemplateFile
 from newsletter.core.model import Span, Story
 
@@ -34,17 +36,9 @@ def find_line(name: str, text: str) -> int:
 @pytest.mark.parametrize(
     ("name", "old", "new", "what"),
     [
-        ("frame.mjml.j2", "{{ date }}", "{{ date }", "unexpected '}'"),
-        ("frame.mjml.j2", "{{ date }}", "{{ dat }}", "'dat' is undefined"),
-        ("frame.mjml.j2", "{{ t.view }}", "{{ t.vew }}", "has no attribute 'vew'"),
-        (
-            "body.mjml.j2",
-            "span.text | break",
-            "span.txt | break",
-            "has no attribute 'txt'",
-        ),
-        ("story.mjml.j2", "host=story.host", "host=story.hst", "has no attribute 'hst'"),
-        ("story.txt.j2", "{{ day }}", "{{ day + 1 }}", "TypeError"),
+        ("parts.mjml.j2", "0) }}</mj-title>", "0) }</mj-title>", "unexpected '}'"),
+        ("body.mjml.j2", "span.text | break", "span.txt | break", "has no attribute 'txt'"),
+        ("story.txt.j2", "{{ group }}", "{{ group + 1 }}", "TypeError"),
         ("mail.txt.j2", "address=slot.address, ", "", "KeyError: 'address'"),
     ],
 )
@@ -58,44 +52,93 @@ def test_jinja_errors_name_file_and_line(name: str, old: str, new: str, what: st
 @pytest.mark.parametrize(
     ("name", "old", "new", "line", "what"),
     [
-        ("frame.mjml.j2", "{{ t.view }}</a></p>", "{{ t.view }}</p>", "{{ t.view }}</a></p>", "mismatched tag"),
-        ("story.mjml.j2", "{{ story.title }}</h2>", "1 < 2</h2>", "{{ story.title }}</h2>", "not well-formed"),
+        ("parts.mjml.j2", "{{ t.view }}</a></p>", "{{ t.view }}</p>", "{{ t.view }}</a></p>", "mismatched tag"),
+        ("body.mjml.j2", "{{ story.title }}</h2>", "1 < 2</h2>", "{{ story.title }}</h2>", "not well-formed"),
         ("body.mjml.j2", "<em>", "<em", "span.emphasis %}<em>", "not well-formed"),
-        ("frame.mjml.j2", "<mj-column ", "<mj-colum ", "<mj-column ", "<mj-colum> is not known to MJML"),
+        ("brief/frame.mjml.j2", "<mj-column ", "<mj-colum ", "<mj-column ", "<mj-colum> is not known to MJML"),
     ],
 )
 def test_mjml_errors_name_file_and_about_the_line(name: str, old: str, new: str, line: str, what: str) -> None:
     with pytest.raises(TemplateError, match="about line") as caught:
         compile_all(change(name, old, new))
     assert what in str(caught.value)
-    if name != "body.mjml.j2":  # what a macro printed looks like many lines
+    if "/" in name:  # what a macro printed looks like many lines
         assert str(caught.value).startswith(f"custom/{name}, about line {find_line(name, line)}: ")
 
 
 def test_mjml_that_is_xml_but_no_mjml_names_the_frame() -> None:
-    plain = {**BUILTIN, "frame.mjml.j2": TemplateFile(path="custom/frame.mjml.j2", text="<p>{{ story_list }}</p>")}
-    with pytest.raises(TemplateError, match=r"custom/frame\.mjml\.j2: MJML cannot read it"):
+    plain = {
+        **BUILTIN,
+        "brief/frame.mjml.j2": TemplateFile(path="custom/brief/frame.mjml.j2", text="<p>{{ story_list }}</p>"),
+    }
+    with pytest.raises(TemplateError, match=r"custom/brief/frame\.mjml\.j2: MJML cannot read it"):
         compile_all(plain)
 
 
-@pytest.mark.parametrize("name", ["frame.mjml.j2", "mail.txt.j2"])
-@pytest.mark.parametrize(("slot", "spelling"), [("story_list", "story_list"), ("slot.unsubscribe", "slot.unsubscribe")])
-def test_a_frame_without_stories_or_way_out_is_refused(name: str, slot: str, spelling: str) -> None:
-    with pytest.raises(TemplateError, match=f"custom/{name} does not print {{{{ {spelling} }}}}"):
-        compile_all(change(name, slot, "title"))
+@pytest.mark.parametrize(
+    ("name", "slot", "end"),
+    [
+        ("brief/frame.mjml.j2", "story_list", "</mj-body>"),
+        ("mail.txt.j2", "story_list", "{% endfor %}"),
+        ("mail.txt.j2", "slot.unsubscribe", "{% endfor %}"),
+    ],
+)
+def test_a_frame_without_stories_or_way_out_is_refused(name: str, slot: str, end: str) -> None:
+    templates = change(name, slot, "title")
+    place = f"custom/{name}, line {find_line(name, end)}: up to here it prints no {{{{ {slot} }}}}"
+    with pytest.raises(TemplateError, match=re.escape(place)):
+        compile_all(templates)
+
+
+def test_a_footer_without_a_way_out_is_refused() -> None:
+    with pytest.raises(TemplateError, match=r"brief/frame\.mjml\.j2, line \d+: up to here .* slot\.unsubscribe"):
+        compile_all(change("parts.mjml.j2", "(t.unsubscribe, slot.unsubscribe),", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "what"),
+    [
+        ("brief/frame.mjml.j2", "{{ language }}", "{{ langage }}", "'langage' is no variable of a template"),
+        ("mail.txt.j2", "slot.date", "slot.day", "'slot' has no 'day'"),
+        ("parts.mjml.j2", "{{ t.view }}", "{{ t.vew }}", "'t' has no 'vew'"),
+        ("body.mjml.j2", "host=story.host", "host=story.hst", "'story' has no 'hst'"),
+        ("body.mjml.j2", "theme.light.soft", "theme.light.sofd", "'theme.light' has no 'sofd'"),
+        ("brief/story.mjml.j2", "body.write_topics", "body.write_topic", "'body' has no 'write_topic'"),
+        ("brief/story.mjml.j2", "{{ group }}", "{% if false %}{{ gruop }}{% endif %}", "'gruop' is no variable"),
+        ("brief/story.mjml.j2", "{{ group }}", "{{ group | safe }}", "'safe' is not escaped"),
+        ("brief/story.mjml.j2", "{{ group }}", "{% autoescape false %}{{ group }}{% endautoescape %}", "autoescape"),
+    ],
+)
+def test_the_lint_names_file_and_line(name: str, old: str, new: str, what: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        Renderer(change(name, old, new))
+    assert str(caught.value).startswith(f"custom/{name}, line {find_line(name, old)}: ")
+    assert what in str(caught.value)
 
 
 def test_a_missing_file_or_block_is_named() -> None:
     with pytest.raises(TemplateError, match=r"hold no story\.txt\.j2"):
         Renderer({name: file for name, file in BUILTIN.items() if name != "story.txt.j2"})
-    with pytest.raises(TemplateError, match=r"custom/story\.mjml\.j2 has no block 'day'"):
-        Renderer(change("story.mjml.j2", "{% block day %}", "{% block date %}"))
+    with pytest.raises(TemplateError, match=r"custom/brief/story\.mjml\.j2, line 1: it has no block 'group'"):
+        Renderer(change("brief/story.mjml.j2", "{% block group %}", "{% block day %}"))
     with pytest.raises(TemplateError, match=r"hold no own\.mjml\.j2"):
-        compile_all(change("frame.mjml.j2", "{{ date }}", "{% include 'own.mjml.j2' %}"))
+        compile_all(change("brief/frame.mjml.j2", "{{ parts.preheader() }}", "{% include 'own.mjml.j2' %}"))
+
+
+def test_a_template_may_import_single_macros() -> None:
+    some = "{% from 'parts.mjml.j2' import preheader as hidden, footer with context %}"
+    templates = change("brief/frame.mjml.j2", "{{ parts.preheader() }}", some + "{{ hidden() }}{{ footer() }}")
+    compile_all(templates)
+    other = change(
+        "brief/frame.mjml.j2",
+        "{{ parts.preheader() }}",
+        "{% autoescape true %}{{ parts.preheader() }}{% endautoescape %}",
+    )
+    Renderer({**BUILTIN, **other})
 
 
 def test_an_operator_may_leave_out_the_headlines() -> None:
-    templates = change("frame.mjml.j2", "{{ headline_list }}", "")
+    templates = change("parts.mjml.j2", "{{ headline_list }}", "")
     frame = Renderer(templates).compile_frame(SENDER, issue=1, title="T", date=DAY, language="en")
     assert "headline_list" not in frame.headlines.html.pieces
     assert "headline_list" in frame.headlines.text.pieces
@@ -103,16 +146,18 @@ def test_an_operator_may_leave_out_the_headlines() -> None:
 
 def test_a_template_may_use_a_file_of_its_own() -> None:
     own = {"own.mjml.j2": TemplateFile(path="own.mjml.j2", text="<p>{{ '<&>' }}</p>")}
-    templates = change("frame.mjml.j2", "{{ date }}", "</p>{% include 'own.mjml.j2' %}<p>") | own
+    templates = change("parts.mjml.j2", "{{ slot.more_stories }}", "</p>{% include 'own.mjml.j2' %}<p>") | own
     frame = Renderer(templates).compile_frame(SENDER, issue=1, title="T", date=DAY, language="en")
-    assert b"<p>&lt;&amp;&gt;</p>" in b"".join(p for p in frame.mail.html.pieces if isinstance(p, bytes))
+    html = decode_quoted(b"".join(p for p in frame.more.html.pieces if isinstance(p, bytes)))
+    assert "<p>&lt;&amp;&gt;</p>" in html
 
 
 def test_the_built_in_languages() -> None:
-    assert chrome_languages(BUILTIN) == ("en", "de", "fr", "es", "ar", "ur")
+    assert chrome_languages(BUILTIN) == ("en", "de", "fr", "es", "ar", "ur", "he")
     assert {name: chrome.direction for name, chrome in load_chrome(BUILTIN).items() if chrome.direction == "rtl"} == {
         "ar": "rtl",
         "ur": "rtl",
+        "he": "rtl",
     }
     for chrome in load_chrome(BUILTIN).values():
         assert len(chrome.strings["preheader"]) >= 40
@@ -148,8 +193,8 @@ def test_a_language_that_lacks_is_answered_by_its_kin_or_english() -> None:
         ("[nolanguage]", "language 'nolanguage': no such language"),
         ("[en]\nheadlines = 'x'", "the string 'view' is missing"),
         (LANGUAGES.replace("[de.more]", "[de.mor]"), "language 'de': the plural 'more' has no form 'other'"),
-        (LANGUAGES.replace("%(lead)s und %(count)s", "%(led)s"), "plural 'subject' cannot be filled"),
-        (LANGUAGES.replace("%(lead)s und %(count)s", "100 %"), "plural 'subject' cannot be filled"),
+        (LANGUAGES.replace("%(lead)s und %(count)s", "%(led)s"), "'subject' cannot be filled"),
+        (LANGUAGES.replace("%(lead)s und %(count)s", "100 %"), "'subject' cannot be filled"),
     ],
 )
 def test_a_wrong_language_file_is_told_what_is_wrong(text: str, what: str) -> None:

@@ -17,12 +17,14 @@ from newsletter.core.model import fold
 HEADLINES = (
     *("headlines", "schlagzeilen", "überschriften", "titres", "gros titres", "à la une", "titulares"),
     *("العناوين", "عناوين", "أبرز العناوين", "سرخیاں", "شہ سرخیاں", "اہم سرخیاں"),
+    *("כותרות", "הכותרות", "כותרות היום"),
 )
 DETAILS = (
     *("details", "einzelheiten", "meldungen", "détails", "en détail", "detalles"),
     *("التفاصيل", "تفاصيل", "تفصیلات", "تفصیل"),
+    *("פרטים", "הפרטים", "בהרחבה"),
 )
-"""The words of the two lines in English, German, French, Spanish, Arabic and Urdu."""
+"""The words of the two lines in English, German, French, Spanish, Arabic, Urdu and Hebrew."""
 
 _PARTS = {fold(word): "headlines" for word in HEADLINES} | {fold(word): "details" for word in DETAILS}
 _MARKER = re.compile(r" {0,3}(#{1,6}\s+)?([*_]{1,3})?\s*([^*_#:：]+)([:：])?\s*([*_]{1,3})?\s*([:：])?[\s#]*")

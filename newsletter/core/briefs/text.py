@@ -18,7 +18,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 # What no reader sees: soft hyphen, joiners and marks of zero width, directions.
 _INVISIBLE = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069]")
-_ALIKE = str.maketrans(dict.fromkeys("\"'`´‘’‚‛“”„‟′″‹›«»「」『』＂＇", "'") | dict.fromkeys("-‐‑‒–—―−﹘﹣－", "-"))
+_ALIKE = str.maketrans(dict.fromkeys("\"'`´‘’‚‛“”„‟′″‹›«»「」『』＂＇׳״", "'") | dict.fromkeys("-‐‑‒–—―−﹘﹣－־", "-"))
 _AROUND = (re.compile(r"\s*'[\s']*"), re.compile(r"\s*-[\s-]*"))
 _CLOSING = " .,:;!?…'。、｡؟۔،؛।॥"
 

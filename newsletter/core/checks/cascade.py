@@ -42,13 +42,22 @@ class Look:
 LIGHT = Look(colour=Colour(0, 0, 0), background=Colour(1, 1, 1))
 DARK = Look(colour=Colour(1, 1, 1), background=Colour(0x12 / 255, 0x12 / 255, 0x12 / 255))
 """What browsers begin with, the dark where a page says that it has a dark scheme."""
-_LINKS = {"light": Colour(0, 0, 0xEE / 255), "dark": Colour(0x9E / 255, 0x9E / 255, 1)}
+FORCED = Look(colour=Colour(1, 1, 1), background=Colour(0, 0, 0))
+_BEGINNINGS = {"light": LIGHT, "dark": DARK, "forced": FORCED}
+_LINKS = {
+    "light": Colour(0, 0, 0xEE / 255),
+    "dark": Colour(0x9E / 255, 0x9E / 255, 1),
+    "forced": Colour(0x11 / 255, 0x11 / 255, 1),
+}
 
 
 def walk_looks(page: Element, rules: Sequence[Rule], scheme: str) -> Iterator[tuple[Element, Look]]:
-    """Every element that is shown in a scheme, `light` or `dark`, with its look, in the page's order."""
-    valid = [rule for rule in rules if applies(rule.media, scheme)]
-    yield from _walk(page, LIGHT if scheme == "light" else DARK, valid, scheme)
+    """Every element that is shown in a scheme, `light`, `dark` or `forced`, with its look, in the page's order.
+
+    Of a page that is `forced`, the colours are those that the client has turned already.
+    """
+    valid = [rule for rule in rules if applies(rule.media, "dark" if scheme == "dark" else "light")]
+    yield from _walk(page, _BEGINNINGS[scheme], valid, scheme)
 
 
 def _walk(element: Element, above: Look, rules: Sequence[Rule], scheme: str) -> Iterator[tuple[Element, Look]]:

@@ -19,10 +19,13 @@ _SPACER = "\u034f\u200b\u200c\u200d\u2007\u2060\ufeff\u00a0\u00ad "
 def check_subject(mail: CheckedMail) -> Iterator[Finding]:
     """That there is one, and how much of it a reader sees."""
     place, length = "header Subject", len(mail.subject)
+    title = clean_line(mail.sources[0].story.title)
     if not mail.subject.strip():
         yield find("subject.empty", place, "the mail has no subject. Give the first story a title")
+    elif mail.subject.startswith(mail.edition.subject) and "…" in mail.subject and title not in mail.subject:
+        remedy = f"Shorten it: an inbox shows {SUBJECT_CHARACTERS} characters at most"
+        yield find("subject.long", place, f"the title of the first story stands in the subject cut short. {remedy}")
     elif length > SUBJECT_CHARACTERS:
-        title = clean_line(mail.sources[0].story.title)
         if len(title) <= SUBJECT_CHARACTERS and mail.subject.startswith(title):
             said = "an inbox may leave out the end, which only counts the further stories"
             yield find("subject.tail", place, f"the subject has {length} characters: {said}")

@@ -38,8 +38,8 @@ def _check_cut(mail: CheckedMail) -> Iterator[Finding]:
         which = f"{len(left_out)} stories, of which {first} is the first, are" if len(left_out) > 1 else f"{first} is"
         said = f"{which} left out of the mail, which is full: only the web copy has all. Shorten the stories"
         yield find("size.cut", mail.place_in_brief(left_out[0].line), said)
-    if edition.shortened:
-        story = mail.sources[0].story
+    for place in sorted(edition.shortened):
+        story = mail.sources[place].story
         yield find(
             "size.cut",
             mail.place_in_brief(story.line),

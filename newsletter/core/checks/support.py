@@ -23,6 +23,7 @@ LACKING = {
     "color-scheme": Lack((GMAIL, OUTLOOK, OUTLOOK_COM, YAHOO), "the client darkens the light scheme as it likes"),
     "[attribute]": Lack((GMAIL, OUTLOOK, YAHOO), "these rules are left out; [data-ogsc] is meant for Outlook.com only"),
     "role=": Lack((YAHOO,), "a screen reader counts rows and columns of layout tables"),
+    "<main>": Lack((GMAIL, OUTLOOK, OUTLOOK_COM, YAHOO), "a screen reader has no landmark to go to"),
     "border-radius": Lack((OUTLOOK,), "corners are square"),
     "display": Lack((OUTLOOK,), "links keep no height of their own, and images stand in the line"),
     "display:none": Lack((OUTLOOK,), "the preheader is hidden by mso-hide instead"),
@@ -33,11 +34,10 @@ LACKING = {
     "max-width": Lack((OUTLOOK,), "the mail has its width from a table instead, and images from their attribute"),
     "opacity": Lack((OUTLOOK, YAHOO), "the preheader is hidden by display:none or mso-hide instead"),
     "overflow": Lack((OUTLOOK,), "the preheader is hidden by mso-hide instead"),
-    "overflow-x": Lack((OUTLOOK,), "a wide table makes the mail wider"),
     "overflow-wrap": Lack(
         (APPLE, GMAIL, OUTLOOK, OUTLOOK_COM, YAHOO), "a very long word is broken by word-break instead"
     ),
-    "padding": Lack((OUTLOOK,), "it holds for table cells only: boxes within a story stand closer"),
+    "padding": Lack((OUTLOOK,), "it holds for table cells only: links stand closer"),
     "text-align:start": Lack((OUTLOOK, YAHOO), "the alignment around it holds, which is that of the mail's language"),
     "white-space": Lack((OUTLOOK,), "lines of code run on as text does"),
     "word-break": Lack((YAHOO,), "a very long word makes the mail wider"),

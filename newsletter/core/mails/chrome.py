@@ -26,12 +26,15 @@ STRINGS = (
     "why",
     "all_topics",
     "separator",
-    "preferences",
+    "topics",
+    "pause",
+    "other",
+    "short_subject",
     "unsubscribe",
     "archive",
     "preheader",
 )
-PLURALS = ("subject", "more")
+PLURALS = ("subject", "more", "reading")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +48,11 @@ class Chrome:
     @property
     def direction(self) -> str:
         """`ltr` or `rtl`."""
-        return _find_locale(self.language).text_direction
+        return find_text_direction(self.language)
 
     def format_day(self, day: date) -> str:
         """The date in full, as in Tuesday, March 3, 2026."""
-        return format_date(day, format="full", locale=_find_locale(self.language))
+        return format_day(day, self.language)
 
 
 def load_chrome(templates: Templates) -> dict[str, Chrome]:
@@ -73,6 +76,17 @@ def chrome_languages(templates: Templates) -> tuple[str, ...]:
 def choose_chrome(chromes: Mapping[str, Chrome], language: str) -> Chrome:
     """The language itself, else the one it is a kind of (`de` for `de-AT`), else English."""
     return chromes.get(language) or chromes.get(language.partition("-")[0]) or chromes[FALLBACK_LANGUAGE]
+
+
+def find_text_direction(language: str) -> str:
+    """`ltr` or `rtl`."""
+    return _find_locale(language).text_direction
+
+
+@lru_cache(maxsize=1_024)
+def format_day(day: date, language: str) -> str:
+    """The date in full in a language of the chrome."""
+    return format_date(day, format="full", locale=_find_locale(language))
 
 
 def choose_form(forms: Mapping[str, str], language: str, count: int) -> str:
@@ -103,6 +117,7 @@ def _read_language(file: TemplateFile, language: str, table: Any) -> Chrome:
             raise TemplateError(f"{where}: the plural {name!r} has no form 'other'")
         for form in plurals[name].values():
             _try_form(where, name, form)
+    _try_form(where, "short_subject", strings["short_subject"])
     return Chrome(language=language, strings=strings, plurals=plurals)
 
 
@@ -111,4 +126,4 @@ def _try_form(where: str, name: str, form: Any) -> None:
     try:
         str(form) % {"lead": "", "count": 2}
     except (KeyError, ValueError, TypeError) as error:
-        raise TemplateError(f"{where}: the plural {name!r} cannot be filled ({form!r}: {error})") from None
+        raise TemplateError(f"{where}: {name!r} cannot be filled ({form!r}: {error})") from None

@@ -1,4 +1,4 @@
-"""Text measured in columns, as a terminal or a monospaced mail shows it: wrapping, shortening, direction.
+"""Text measured in columns, as a terminal or a monospaced mail shows it: wrapping, shortening.
 
 Wide characters take two columns. Lines break at spaces only: a text without them (Chinese, Japanese) is left to the
 reader's program to break, so that what was written can be found again as it was written.
@@ -42,17 +42,6 @@ def shorten_text(text: str, columns: int) -> str:
     if text[end] != " " and (space := text.rfind(" ", max(0, end - LONGEST_DROPPED), end)) > 0:
         end = space
     return text[:end].rstrip(" ,;:.–—-，、。") + "…"
-
-
-def find_direction(text: str) -> str | None:
-    """`ltr` or `rtl` by the first strong character (UAX 9, P2 and P3), or None where there is none."""
-    for character in text:
-        match unicodedata.bidirectional(character):
-            case "L":
-                return "ltr"
-            case "R" | "AL":
-                return "rtl"
-    return None
 
 
 def _fill_lines(text: str, columns: int) -> Iterator[str]:

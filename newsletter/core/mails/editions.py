@@ -1,84 +1,86 @@
 """An edition: a frame and an ordered list of stories, joined from their compiled parts; nothing is rendered here.
 
-Keeps the HTML under 90,000 octets, since Gmail clips at about 100 KB: stories that do not fit are left out of both
-parts, with a link to the web copy, and the footer is always there.
+Keeps the HTML under 90,000 octets, since Gmail clips at about 100 KB: very long stories go on in the web copy, then
+stories that do not fit are left out of both parts, with a link to it. The footer is always there.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import accumulate
 
 from markupsafe import escape
 
 from newsletter.core.errors import BriefError
 from newsletter.core.mails.chrome import choose_form
-from newsletter.core.mails.columns import shorten_text
 from newsletter.core.mails.headers import write_text
+from newsletter.core.mails.inbox import write_preheader, write_subject
+from newsletter.core.mails.order import Place, place_stories
 from newsletter.core.mails.parts import Frame, StoryParts
-from newsletter.core.mails.quoted import Passage, Piece, Segments, clean_line, encode_quoted
+from newsletter.core.mails.quoted import Passage, Piece, Segments, encode_quoted
 
 HTML_OCTETS = 90_000
-HEADLINE_OCTETS = 20_000  # of those, for the list of headlines where stories are cut
-LEAD_COLUMNS = 60
-PREHEADER_CHARACTERS = 40  # at least
-PREHEADER_COLUMNS = 130  # at most
-_NOTHING = Passage()
+FORMER_HEADLINE_OCTETS = 20_000  # of those, for the headlines of a mail of format 1
+SECONDS_A_MINUTE = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edition:
-    """One edition, ready to be filled per person. The first `listed` headlines and `shown` stories are in it.
+    """One edition, ready to be filled per person.
 
-    `shortened`: the one story shown is too long for a mail by itself, and goes on in the web copy.
+    `places` say in which order the mail has the given stories; of these the first `listed` headlines and `shown`
+    stories are in it, and those at the places in `shortened` go on in the web copy. `said` are the words of its own.
     """
 
     frame: Frame
+    places: tuple[Place, ...]
     subject: str
-    preheader: str
-    more_stories: str
+    said: Mapping[str, str]
     listed: int
     shown: int
-    shortened: bool
+    shortened: frozenset[int]
     head: bytes
     text: tuple[Piece, ...]
     html: tuple[Piece, ...]
 
+    @property
+    def preheader(self) -> str:
+        """What an inbox shows after the subject."""
+        return self.said["preheader"]
+
 
 def assemble_edition(frame: Frame, stories: Sequence[StoryParts], *, whole: bool = False) -> Edition:
-    """Join the parts; day headings stand where the stories are of several days.
+    """Join the parts, in the order and under the headings of order.py.
 
     `whole` leaves nothing out, for the web copy. BriefError when there is no story.
     """
     if not stories:
         raise BriefError(f"an edition of {frame.title!r} needs at least one story")
-    days = [s.day for s in stories]
-    headings = [s.day_heading if begins_day(days, i) else _NOTHING for i, s in enumerate(stories)]
-    bodies = [s.whole or s.story for s in stories]
-    listed = shown = len(stories)
-    if not whole:
-        listed, shown = _fit_stories(frame, stories, bodies, headings)
-    if shortened := not shown:  # a mail holds whole stories, but one that alone is too long gets as far as it goes
-        bodies, shown = [stories[0].story], 1
+    places = place_stories(stories)
+    ordered = [stories[place.index] for place in places]
+    headings = [place.choose_heading(story) for place, story in zip(places, ordered, strict=True)]
+    fit = _Fit(listed=len(ordered), shown=len(ordered)) if whole else _fit_stories(frame, ordered, headings)
     said = {
-        "preheader": _write_preheader(frame, stories),
-        "more_stories": _write_count(frame, len(stories) - shown),
+        "preheader": write_preheader(frame.words, ordered),
+        "more_stories": _write_count(frame.words.more, frame.language, len(ordered) - fit.shown),
+        "reading_time": _write_reading_time(frame, ordered[: fit.shown]),
     }
+    bodies = [_choose_body(ordered, place, fit.shortened) for place in range(fit.shown)]
     plan = _Plan(
         frame=frame,
-        headlines=[s.headline for s in stories[:listed]],
-        stories=[passage for pair in zip(headings[:shown], bodies[:shown], strict=True) for passage in pair],
-        prints_headlines=len(stories) > 1,
-        prints_more=shown < len(stories),
+        headlines=[story.headline for story in ordered[: fit.listed]],
+        stories=[passage for pair in zip(headings, bodies, strict=False) for passage in pair],
+        prints_headlines=len(ordered) > 1,
+        prints_more=fit.shown < len(ordered),
     )
-    subject = _write_subject(frame, stories)
+    subject = write_subject(frame.words, [story.title for story in ordered])
     return Edition(
         frame=frame,
+        places=places,
         subject=subject,
-        **said,
-        listed=listed,
-        shown=shown,
-        shortened=shortened,
+        said=said,
+        listed=fit.listed,
+        shown=fit.shown,
+        shortened=fit.shortened,
         head=(frame.head + write_text("Subject", subject)).encode(),
         text=plan.join(lambda passage: passage.text, said),
         html=plan.join(lambda passage: passage.html, {name: escape(words) for name, words in said.items()}),
@@ -87,8 +89,7 @@ def assemble_edition(frame: Frame, stories: Sequence[StoryParts], *, whole: bool
 
 def measure_free(frame: Frame, stories: Sequence[StoryParts]) -> int:
     """How many octets of the budget all these stories leave over; less than 0 where they do not fit."""
-    days = [s.day for s in stories]
-    headings = sum(s.day_heading.html.size for i, s in enumerate(stories) if begins_day(days, i))
+    headings = sum(place.choose_heading(stories[place.index]).html.size for place in place_stories(stories))
     return _measure_room(frame) - headings - sum(map(measure_story, stories))
 
 
@@ -97,25 +98,42 @@ def measure_story(story: StoryParts) -> int:
     return story.headline.html.size + (story.whole or story.story).html.size
 
 
-def begins_day(days: Sequence[date], index: int) -> bool:
-    """Whether a day heading stands before this story; none does where all are of one day."""
-    if index == 0:
-        return len(set(days)) > 1
-    return days[index] != days[index - 1]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fit:
+    """How many headlines and stories of a mail stand in it, and the places of those that are shortened."""
+
+    listed: int
+    shown: int
+    shortened: frozenset[int] = frozenset()
 
 
-def _fit_stories(
-    frame: Frame, stories: Sequence[StoryParts], bodies: Sequence[Passage], headings: Sequence[Passage]
-) -> tuple[int, int]:
-    """How many headlines and how many whole stories fit. Headlines of stories that are cut stay while there is room."""
-    headlines = [s.headline.html.size for s in stories]
-    blocks = [body.html.size + day.html.size for body, day in zip(bodies, headings, strict=True)]
+def _fit_stories(frame: Frame, stories: Sequence[StoryParts], headings: Sequence[Passage]) -> _Fit:
+    """Shortens long stories, the last first, then leaves whole ones out; headlines stay as long as they leave room."""
+    headlines = [story.headline.html.size for story in stories]
+    places = range(len(stories))
+    shortened: frozenset[int] = frozenset()
+
+    def measure() -> list[int]:
+        return [headings[p].html.size + _choose_body(stories, p, shortened).html.size for p in places]
+
     room = _measure_room(frame)
-    if sum(headlines) + sum(blocks) <= room:
-        return len(stories), len(stories)
+    long = [place for place in places if stories[place].whole and frame.format > 1]
+    for place in (None, *reversed(long)):
+        shortened |= {place} if place is not None else frozenset()
+        blocks = measure()
+        if sum(headlines) + sum(blocks) <= room:
+            return _Fit(listed=len(stories), shown=len(stories), shortened=shortened)
     room -= frame.more.html.size
-    listed = _count_fitting(headlines, min(room, HEADLINE_OCTETS))
-    return listed, _count_fitting(blocks, room - sum(headlines[:listed]))
+    most = room - blocks[0] if frame.format > 1 else min(room, FORMER_HEADLINE_OCTETS)
+    listed = _count_fitting(headlines, most)
+    shown = _count_fitting(blocks, room - sum(headlines[:listed]))
+    if not shown:  # a mail holds whole stories, but one that alone is too long gets as far as it goes
+        return _Fit(listed=listed, shown=1, shortened=frozenset({0}))
+    return _Fit(listed=listed, shown=shown, shortened=shortened & set(range(shown)))
+
+
+def _choose_body(stories: Sequence[StoryParts], place: int, shortened: frozenset[int]) -> Passage:
+    return stories[place].choose_body(is_lead=place == 0, is_short=place in shortened)
 
 
 def _measure_room(frame: Frame) -> int:
@@ -127,26 +145,13 @@ def _count_fitting(sizes: Iterable[int], room: int) -> int:
     return sum(1 for total in accumulate(sizes) if total <= room)
 
 
-def _write_subject(frame: Frame, stories: Sequence[StoryParts]) -> str:
-    lead, others = shorten_text(stories[0].title, LEAD_COLUMNS), len(stories) - 1
-    if not others:
-        return lead
-    return choose_form(frame.words.subject, frame.language, others) % {"lead": lead, "count": others}
+def _write_reading_time(frame: Frame, stories: Sequence[StoryParts]) -> str:
+    minutes = max(1, round(sum(story.seconds for story in stories) / SECONDS_A_MINUTE))
+    return _write_count(frame.words.reading, frame.language, minutes)
 
 
-def _write_preheader(frame: Frame, stories: Sequence[StoryParts]) -> str:
-    """What an inbox shows after the subject: the next headlines; where they are short, what the stories begin with."""
-    said = clean_line(" · ".join(s.title[: 2 * PREHEADER_COLUMNS] for s in stories[1:5]))
-    for offer in (*(s.teaser for s in stories[:5]), frame.words.preheader):
-        if len(said) >= PREHEADER_CHARACTERS:
-            break
-        if offer and offer != stories[0].title:
-            said = f"{said} · {offer}" if said else offer
-    return shorten_text(said, PREHEADER_COLUMNS)
-
-
-def _write_count(frame: Frame, cut: int) -> str:
-    return choose_form(frame.words.more, frame.language, cut) % {"count": cut} if cut else ""
+def _write_count(forms: Mapping[str, str], language: str, count: int) -> str:
+    return choose_form(forms, language, count) % {"count": count} if count and forms else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

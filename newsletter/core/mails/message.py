@@ -16,10 +16,12 @@ from functools import lru_cache
 from markupsafe import escape
 
 from newsletter.core.errors import NewsletterError
+from newsletter.core.mails.chrome import find_text_direction, format_day
 from newsletter.core.mails.editions import Edition
 from newsletter.core.mails.headers import BOUNDARY, check_link, write_mailbox, write_unsubscribe
 from newsletter.core.mails.parts import Frame
 from newsletter.core.mails.quoted import Piece, clean_line, decode_quoted, encode_quoted, fill_slots
+from newsletter.core.mails.texts import isolate_text
 from newsletter.core.model import EVERY_STORY
 
 _PART = "--{}\r\nContent-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
@@ -31,11 +33,12 @@ _END = f"--{BOUNDARY}--\r\n".encode()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipient:
-    """Whom a mail is for. `topics` are ids of chosen topics, or `("*",)` for every story."""
+    """Whom a mail is for. `topics` are ids of chosen topics, or `("*",)` for every story; `timezone` may be unknown."""
 
     email: str
     name: str = ""
     topics: tuple[str, ...] = ()
+    timezone: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +101,9 @@ def render_html(edition: Edition, recipient: Recipient, links: Links) -> str:
 def find_values(frame: Frame, recipient: Recipient, links: Links) -> dict[str, str]:
     """What stands in a person's slots, as plain text."""
     return {
-        "address": clean_line(recipient.email),
+        "address": _isolate(frame, clean_line(recipient.email)),
         "topics": _name_topics(frame, recipient.topics),
+        "date": format_day(frame.find_day(recipient.timezone), frame.language),
         "unsubscribe": check_link(links.unsubscribe),
         "unsubscribe_mailto": check_link(links.unsubscribe_mailto) if links.unsubscribe_mailto else "",
         "preferences": check_link(links.preferences),
@@ -121,7 +125,13 @@ def _encode_values(frame: Frame, recipient: Recipient, links: Links) -> tuple[di
 def _name_topics(frame: Frame, topics: Sequence[str]) -> str:
     if EVERY_STORY in topics:
         return clean_line(frame.words.all_topics)
-    return clean_line(frame.words.separator.join(frame.sender.topic_names.get(topic, topic) for topic in topics))
+    names = (_isolate(frame, frame.sender.topic_names.get(topic, topic)) for topic in topics)
+    return clean_line(frame.words.separator.join(names))
+
+
+def _isolate(frame: Frame, text: str) -> str:
+    """A text of the other direction turns nothing around it; in a mail of format 1 it might."""
+    return isolate_text(text, find_text_direction(frame.language)) if frame.format > 1 else text
 
 
 @lru_cache(maxsize=16)

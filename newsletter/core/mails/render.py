@@ -1,37 +1,44 @@
 """Compiles frames and stories from the templates: Jinja2 and MJML run here, once a frame and once a story.
 
-A story's rows are the same wherever they stand: they are cut from a document built with the frame's own head. A story
-that would not fit a mail is shortened at a paragraph.
+A story's rows are the same wherever they stand, but for the first of a mail where the theme shows that one otherwise.
+They are cut from a document built with the frame's own head, many stories from one.
 """
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
+from datetime import date, datetime
 
 from markupsafe import Markup, escape
 
 from newsletter.core.errors import TemplateError
 from newsletter.core.mails.chrome import Chrome, choose_chrome, chrome_languages, load_chrome
 from newsletter.core.mails.columns import shorten_text
-from newsletter.core.mails.editions import Edition, begins_day
+from newsletter.core.mails.editions import Edition
 from newsletter.core.mails.headers import check_sender, write_head, write_tail
+from newsletter.core.mails.lint import lint_templates
 from newsletter.core.mails.message import Links, Recipient, find_values
+from newsletter.core.mails.order import OTHER
 from newsletter.core.mails.parts import Frame, Sender, StoryParts, Words
 from newsletter.core.mails.quoted import Passage, Segments, clean_line, measure_octets
+from newsletter.core.mails.shortening import shorten_view
 from newsletter.core.mails.slots import MAIN, SLOT_OCTETS, Marker
-from newsletter.core.mails.story_view import StoryView, shorten_view, view_story
+from newsletter.core.mails.story_view import StoryView, view_story
 from newsletter.core.mails.templates import (
     FRAME,
+    GROUP,
+    HEADLINE,
+    LEAD,
     MAIL_TEXT,
     STORY,
-    STORY_BLOCKS,
+    STORY_BLOCK,
     STORY_TEXT,
     TemplateEngine,
     TemplateFile,
     Templates,
+    place_end,
 )
+from newsletter.core.mails.texts import ISOLATE_OCTETS, measure_reading
+from newsletter.core.mails.theme import FIRST_THEME, gather_theme, load_theme
 from newsletter.core.model import Story
 
 __all__ = [
@@ -45,8 +52,10 @@ __all__ = [
     "chrome_languages",
 ]
 
-STORY_OCTETS = 50_000
+LONG_OCTETS = 20_000
+"""A story over this goes on in the web copy where a mail would be too large."""
 TEASER_COLUMNS = 200
+STORIES_IN_MEMORY = 1_000
 
 _SHELL = Sender(name="", from_name="", from_address="", base_url="", key_id="")
 _NOTHING = Segments()
@@ -61,21 +70,35 @@ class StorySource:
     day: date
 
 
-STORIES_IN_MEMORY = 1_000
-
-
 class Renderer:
-    """Compiles with one set of templates; the same input gives the same bytes."""
+    """Compiles with one theme of the templates; the same input gives the same bytes."""
 
-    def __init__(self, templates: Templates) -> None:
-        """TemplateError with file and line when a template cannot be compiled, or a language lacks a string."""
-        self._templates = templates
-        self._engine = TemplateEngine(templates)
+    def __init__(self, templates: Templates, theme: str = FIRST_THEME, *, subject: str | None = None) -> None:
+        """`subject` is the operator's pattern.
+
+        TemplateError with file and line when there is no such theme, a template cannot be compiled or prints what it
+        should not, or a language lacks a string.
+        """
+        self.theme = load_theme(templates, theme)
+        self._templates = gather_theme(templates, self.theme)
+        self._engine = TemplateEngine(self._templates)
+        lint_templates(self._engine.trees, {name: file.path for name, file in self._templates.items()})
         self._chromes = load_chrome(templates)
-        self._compile = lru_cache(maxsize=STORIES_IN_MEMORY)(self._compile_story)
+        self._subject = subject
+        self._compiled: dict[tuple[StorySource, str], StoryParts] = {}
 
-    def compile_frame(self, sender: Sender, *, issue: int | None, title: str, date: date, language: str) -> Frame:
-        """Compile what stands around the stories. `issue` is None in a preview.
+    def compile_frame(
+        self,
+        sender: Sender,
+        *,
+        issue: int | None,
+        title: str,
+        date: date,
+        language: str,
+        due_at: datetime | None = None,
+        timezone: str = "UTC",
+    ) -> Frame:
+        """Compile what stands around the stories. `issue` is None in a preview; the rest as in `Frame`.
 
         TemplateError when a template fails, or prints no stories or no unsubscribe link; ConfigError when an address of
         the sender cannot stand in a header.
@@ -84,7 +107,7 @@ class Renderer:
         chrome = choose_chrome(self._chromes, language)
         marker = Marker("frame", sender, issue, title, date, chrome)
         variables = {
-            **_name_frame(chrome, sender, title, date),
+            **self._name_frame(chrome, sender, title),
             "slot": marker.mark_slots(),
             "headline_list": marker.mark_slot("headline_list"),
         }
@@ -103,61 +126,97 @@ class Renderer:
             slot_octets={**SLOT_OCTETS, "topics": _measure_topics(sender, chrome)},
         )
         _demand_slots(passages[MAIN], self._templates)
+        names = {"title": title, "name": sender.name, "date": chrome.format_day(date)}
         return Frame(
             sender=sender,
             issue=issue,
             title=title,
             date=date,
-            words=_choose_words(chrome),
+            words=_choose_words(chrome, self._subject, names),
             head=write_head(sender),
             tail=write_tail(sender, issue, chrome.language),
+            due_at=due_at,
+            timezone=timezone,
             mail=passages[MAIN],
             headlines=passages["headlines"],
             more=passages["more"],
         )
 
-    def compile_story(self, story: Story, topics: Sequence[str], *, day: date, language: str) -> StoryParts:
-        """Compile a story. `topics` are names. TemplateError when a template fails.
+    def compile_stories(self, sources: Iterable[StorySource], language: str) -> list[StoryParts]:
+        """Compile stories, all in one document. TemplateError when a template fails.
 
         Publishing compiles all before it writes; what it compiled is kept, so that the ledger is not held meanwhile.
         """
-        return self._compile(story, tuple(topics), day, language)
+        keys = [(source, language) for source in sources]
+        missing = list(dict.fromkeys(key for key in keys if key not in self._compiled))
+        fresh = dict(zip(missing, self._compile_batch([source for source, _ in missing], language), strict=True))
+        found = [fresh[key] if key in fresh else self._compiled[key] for key in keys]
+        self._compiled |= fresh
+        while len(self._compiled) > STORIES_IN_MEMORY:
+            del self._compiled[next(iter(self._compiled))]
+        return found
 
-    def _compile_story(self, story: Story, topics: tuple[str, ...], day: date, language: str) -> StoryParts:
+    def compile_story(self, story: Story, topics: Sequence[str], *, day: date, language: str) -> StoryParts:
+        """Compile one story. `topics` are names."""
+        return self.compile_stories([StorySource(story=story, topics=tuple(topics), day=day)], language)[0]
+
+    def _compile_batch(self, sources: Sequence[StorySource], language: str) -> list[StoryParts]:
+        if not sources:
+            return []
         chrome = choose_chrome(self._chromes, language)
-        view = view_story(story, topics, chrome)
-        fitted = self._fit_view(view, chrome)
-        passages = self._compile_view(fitted, day, chrome)
-        return StoryParts(
-            title=view.title,
-            teaser=shorten_text(clean_line(next(iter(story.paragraphs), "")), TEASER_COLUMNS),
-            day=day,
-            headline=passages["headline"],
-            day_heading=passages["day"],
-            story=passages["story"],
-            whole=None if fitted is view else self._compile_view(view, day, chrome)["story"],
-        )
+        views = [view_story(source.story, source.topics, chrome) for source in sources]
+        marker = Marker("stories", views, [source.day for source in sources], chrome)
+        sheet = _Sheet(marker)
+        for index, (source, view) in enumerate(zip(sources, views, strict=True)):
+            slots = marker.mark_slots()
+            html = self._render_story(STORY, view, chrome, slots)
+            sheet.add(index, html, self._render_story(STORY_TEXT, view, chrome, slots))
+            if measure_octets(html[STORY_BLOCK]) > LONG_OCTETS:
+                short = self._shorten(view, chrome)
+                texts = self._render_story(STORY_TEXT, short, chrome, slots)
+                sheet.add(index, self._render_story(STORY, short, chrome, slots), texts, short=True)
+            for group in (chrome.format_day(source.day), *(source.topics or (OTHER,))):
+                if group not in sheet.groups:
+                    sheet.add_group(group, *(self._render_group(t, group, chrome) for t in (STORY, STORY_TEXT)))
+        passages = self._cut_sheet(sheet, chrome)
+        return [
+            _put_together(index, source, view, passages, sheet.groups, chrome.format_day(source.day))
+            for index, (source, view) in enumerate(zip(sources, views, strict=True))
+        ]
+
+    def _cut_sheet(self, sheet: "_Sheet", chrome: Chrome) -> dict[str, Passage]:
+        """Everything on the sheet by its name, cut from a document that has the frame around it."""
+        shell = {
+            **self._name_frame(chrome, _SHELL, ""),
+            "slot": sheet.marker.mark_slots(),
+            "region": lambda name, caller: caller(),
+            "headline_list": sheet.headlines,
+            "story_list": sheet.rows,
+        }
+        html = self._engine.compile_mjml(self._engine.render(FRAME, shell))
+        return _cut_both(sheet.marker, text=sheet.text, html=html, regions=sheet.names, slot_octets=SLOT_OCTETS)
 
     def render_mjml(self, edition: Edition, sources: Sequence[StorySource], recipient: Recipient, links: Links) -> str:
         """The MJML of an edition filled for a person, to look at. `sources` are the edition's stories, in its order."""
         frame = edition.frame
         chrome = choose_chrome(self._chromes, frame.language)
-        slots = find_values(frame, recipient, links)
-        slots |= {"preheader": edition.preheader, "more_stories": edition.more_stories}
+        slots = {**find_values(frame, recipient, links), **edition.said}
         headlines, rows = Markup(), Markup()
-        for index, source in enumerate(sources):
+        for place, source in enumerate(sources):
             view = view_story(source.story, source.topics, chrome)
-            view = self._fit_view(view, chrome) if edition.shortened else view
-            blocks = self._render_blocks(STORY, view, source.day, chrome, slots)
-            headlines += blocks["headline"] if index < edition.listed else ""
-            if index < edition.shown:
-                rows += blocks["day"] if begins_day([s.day for s in sources], index) else ""
-                rows += blocks["story"]
+            view = self._shorten(view, chrome) if place in edition.shortened else view
+            blocks = self._render_story(STORY, view, chrome, slots)
+            headlines += blocks[HEADLINE] if place < edition.listed else ""
+            if place < edition.shown:
+                if edition.places[place].begins:
+                    topic = edition.places[place].topic
+                    rows += self._render_group(STORY, chrome.format_day(source.day) if topic is None else topic, chrome)
+                rows += blocks[LEAD if place == 0 and LEAD in blocks else STORY_BLOCK]
         printed = {"headlines": len(sources) > 1, "more": edition.shown < len(sources)}
         return self._engine.render(
             FRAME,
             {
-                **_name_frame(chrome, frame.sender, frame.title, frame.date),
+                **self._name_frame(chrome, frame.sender, frame.title),
                 "slot": slots,
                 "region": lambda name, caller: caller() if printed[name] else "",
                 "headline_list": headlines,
@@ -165,59 +224,97 @@ class Renderer:
             },
         )
 
-    def _fit_view(self, view: StoryView, chrome: Chrome) -> StoryView:
-        """As many of the story's blocks as STORY_OCTETS hold, or the beginning of a first block that is too long."""
-
-        def measure(story: StoryView) -> int:
-            return measure_octets(self._render_blocks(STORY, story, date.min, chrome, Marker().mark_slots())["story"])
-
-        if measure(view) <= STORY_OCTETS:
-            return view
-        counts = range(1, len(view.blocks))
-        kept = bisect_right(counts, STORY_OCTETS, key=lambda count: measure(shorten_view(view, count, chrome)))
-        return shorten_view(view, kept, chrome)
-
-    def _compile_view(self, view: StoryView, day: date, chrome: Chrome) -> dict[str, Passage]:
-        """The three blocks of a story, cut from a document that has the frame around them."""
-        marker = Marker("story", view, day, chrome)
-        html = self._render_blocks(STORY, view, day, chrome, marker.mark_slots())
-        text = self._render_blocks(STORY_TEXT, view, day, chrome, marker.mark_slots())
-        shell = {
-            **_name_frame(chrome, _SHELL, "", day),
-            "slot": marker.mark_slots(),
-            "region": lambda name, caller: caller(),
-            "headline_list": marker.mark_region("headline", html["headline"]),
-            "story_list": marker.mark_region("day", html["day"], raw=True)
-            + marker.mark_region("story", html["story"], raw=True),
-        }
-        return _cut_both(
-            marker,
-            text="".join(marker.mark_region(block, text[block]) for block in STORY_BLOCKS),
-            html=self._engine.compile_mjml(self._engine.render(FRAME, shell)),
-            regions=STORY_BLOCKS,
-            slot_octets=SLOT_OCTETS,
+    def _shorten(self, view: StoryView, chrome: Chrome) -> StoryView:
+        slots = Marker().mark_slots()
+        return shorten_view(
+            view, chrome, lambda cut: measure_octets(self._render_story(STORY, cut, chrome, slots)[STORY_BLOCK])
         )
 
-    def _render_blocks(
-        self, template: str, view: StoryView, day: date, chrome: Chrome, slots: Mapping[str, str]
-    ) -> dict[str, str]:
-        variables = {**_name_language(chrome), "slot": slots, "story": view, "day": chrome.format_day(day)}
-        return {block: self._engine.render_block(template, block, variables) for block in STORY_BLOCKS}
+    def _render_story(self, template: str, view: StoryView, chrome: Chrome, slots: Mapping[str, str]) -> dict[str, str]:
+        """The blocks of a story by name; `lead` only where the theme has it."""
+        variables = {**self._name_common(chrome), "slot": slots, "story": view}
+        blocks = [block for block in (HEADLINE, STORY_BLOCK, LEAD) if self._engine.has_block(template, block)]
+        return {block: self._engine.render_block(template, block, variables) for block in blocks}
+
+    def _render_group(self, template: str, group: str, chrome: Chrome) -> str:
+        variables = {**self._name_common(chrome), "group": group or chrome.strings["other"]}
+        return self._engine.render_block(template, GROUP, variables)
+
+    def _name_common(self, chrome: Chrome) -> dict[str, object]:
+        return {
+            "language": chrome.language,
+            "direction": chrome.direction,
+            "t": chrome.strings,
+            "theme": self.theme,
+        }
+
+    def _name_frame(self, chrome: Chrome, sender: Sender, title: str) -> dict[str, object]:
+        """What frames may print, beside slots, regions and the two lists."""
+        return {
+            **self._name_common(chrome),
+            "sender": sender,
+            "title": clean_line(title),
+            "archive": f"{sender.base_url.rstrip('/')}/archive" if sender.archive else "",
+        }
 
 
-def _name_language(chrome: Chrome) -> dict[str, object]:
-    return {"language": chrome.language, "direction": chrome.direction, "t": chrome.strings}
+class _Sheet:
+    """What is compiled at once: marked regions of stories and headings, by their names."""
+
+    def __init__(self, marker: Marker) -> None:
+        self.marker = marker
+        self.names: list[str] = []
+        self.groups: dict[str, str] = {}
+        self.headlines, self.rows, self.text = Markup(), Markup(), ""
+
+    def add(self, index: int, html: Mapping[str, str], text: Mapping[str, str], *, short: bool = False) -> None:
+        """A story whole, or in short: then without its headline."""
+        if not short:
+            name = self._name(HEADLINE, index)
+            self.headlines += self.marker.mark_region(name, html[HEADLINE])
+            self.text += self.marker.mark_region(name, text[HEADLINE])
+        for block in (STORY_BLOCK, LEAD):
+            if block in html:
+                self._add_rows(self._name(f"short_{block}" if short else block, index), html[block], text[STORY_BLOCK])
+
+    def add_group(self, group: str, html: str, text: str) -> None:
+        """The heading of a day or a topic."""
+        self.groups[group] = self._name(GROUP, len(self.groups))
+        self._add_rows(self.groups[group], html, text)
+
+    def _add_rows(self, name: str, html: str, text: str) -> None:
+        self.rows += self.marker.mark_region(name, html, raw=True)
+        self.text += self.marker.mark_region(name, text)
+
+    def _name(self, block: str, number: int) -> str:
+        self.names.append(f"{block}_{number}")
+        return self.names[-1]
 
 
-def _name_frame(chrome: Chrome, sender: Sender, title: str, day: date) -> dict[str, object]:
-    """What frame.mjml.j2 and mail.txt.j2 may print, beside slots, regions and the two lists."""
-    return {
-        **_name_language(chrome),
-        "sender": sender,
-        "title": clean_line(title),
-        "date": chrome.format_day(day),
-        "archive": f"{sender.base_url.rstrip('/')}/archive" if sender.archive else "",
-    }
+def _put_together(
+    index: int,
+    source: StorySource,
+    view: StoryView,
+    passages: Mapping[str, Passage],
+    groups: Mapping[str, str],
+    day: str,
+) -> StoryParts:
+    found = {name: passages.get(f"{name}_{index}") for name in (STORY_BLOCK, LEAD, "short_story", "short_lead")}
+    is_long = found["short_story"] is not None
+    return StoryParts(
+        title=view.title,
+        teaser=shorten_text(clean_line(next(iter(source.story.paragraphs), "")), TEASER_COLUMNS),
+        day=source.day,
+        headline=passages[f"{HEADLINE}_{index}"],
+        day_heading=passages[groups[day]],
+        story=found["short_story"] or passages[f"{STORY_BLOCK}_{index}"],
+        whole=found[STORY_BLOCK] if is_long else None,
+        lead=found["short_lead"] or found[LEAD],
+        whole_lead=found[LEAD] if is_long else None,
+        topics=source.topics,
+        topic_headings={name: passages[groups[name]] for name in source.topics or (OTHER,)},
+        seconds=measure_reading(f"{view.title} {source.story.text}"),
+    )
 
 
 def _cut_both(
@@ -232,23 +329,26 @@ def _demand_slots(mail: Passage, templates: Templates) -> None:
     for name, segments in ((FRAME, mail.html), (MAIL_TEXT, mail.text)):
         for slot, spelling in (("story_list", "story_list"), ("unsubscribe", "slot.unsubscribe")):
             if slot not in segments.pieces:
-                raise TemplateError(
-                    f"{templates[name].path} does not print {{{{ {spelling} }}}}, which every mail needs"
-                )
+                where = place_end(templates[name])
+                raise TemplateError(f"{where}: up to here it prints no {{{{ {spelling} }}}}, which every mail needs")
 
 
 def _measure_topics(sender: Sender, chrome: Chrome) -> int:
     """The octets of the longest list of topics in a footer: all of them."""
-    names = chrome.strings["separator"].join([*sender.topic_names.values(), chrome.strings["all_topics"]])
-    return len(escape(names).encode())
+    names = [*sender.topic_names.values(), chrome.strings["all_topics"]]
+    return len(escape(chrome.strings["separator"].join(names)).encode()) + ISOLATE_OCTETS * len(names)
 
 
-def _choose_words(chrome: Chrome) -> Words:
+def _choose_words(chrome: Chrome, subject: str | None, names: Mapping[str, str]) -> Words:
     return Words(
         language=chrome.language,
         subject=chrome.plurals["subject"],
         more=chrome.plurals["more"],
+        reading=chrome.plurals["reading"],
         all_topics=chrome.strings["all_topics"],
         separator=chrome.strings["separator"],
         preheader=chrome.strings["preheader"],
+        short_subject=chrome.strings["short_subject"],
+        subject_pattern=subject,
+        subject_names={name: clean_line(text) for name, text in names.items()} if subject else {},
     )

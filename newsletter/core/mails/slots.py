@@ -13,13 +13,15 @@ from markupsafe import Markup
 
 from newsletter.core.mails.quoted import Piece, Segments, encode_quoted, measure_octets
 
-PERSON_SLOTS = ("address", "topics", "unsubscribe", "unsubscribe_mailto", "preferences", "view")
-EDITION_SLOTS = ("preheader", "more_stories")
+PERSON_SLOTS = ("address", "topics", "date", "unsubscribe", "unsubscribe_mailto", "preferences", "view")
+EDITION_SLOTS = ("preheader", "more_stories", "reading_time")
 # Octets a slot may need: four times what a link of ours takes; the longest address (254), all of it escaped.
 SLOT_OCTETS: Mapping[str, int] = dict.fromkeys(PERSON_SLOTS, 600) | {
     "address": 1_270,
     "preheader": 2_600,
     "more_stories": 400,
+    "reading_time": 200,
+    "date": 200,
 }
 MAIN = "main"
 
@@ -49,7 +51,7 @@ class Marker:
 
     def cut(self, rendered: str, regions: Container[str], slot_octets: Mapping[str, int]) -> dict[str, Segments]:
         """The wanted regions by name, where they are; `main` is what stands in none."""
-        found = re.split(rf"{self._word}-(slot|begin|end)-([a-z_]+)-", rendered)
+        found = re.split(rf"{self._word}-(slot|begin|end)-([a-z0-9_]+)-", rendered)
         pieces: dict[str, list[Piece]] = defaultdict(list)
         sizes: dict[str, int] = defaultdict(int)
         place = MAIN

@@ -7,33 +7,40 @@ never a template; what a mail cannot hold is cleaned out of every variable as it
 import difflib
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 from xml.parsers import expat
 
 import jinja2
-from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
+from jinja2 import BaseLoader, Environment, StrictUndefined, nodes, select_autoescape
 from jinja2 import Template as Compiled
 from markupsafe import Markup
 from mjml import mjml2html
 
 from newsletter.core.errors import TemplateError
+from newsletter.core.mails.columns import measure_columns
 from newsletter.core.mails.quoted import clean_text
+from newsletter.core.mails.texts import find_base_direction, isolate_text
+from newsletter.core.model import Block
 
 LANGUAGES = "languages.toml"
 FRAME = "frame.mjml.j2"
 STORY = "story.mjml.j2"
-BODY = "body.mjml.j2"
 MAIL_TEXT = "mail.txt.j2"
 STORY_TEXT = "story.txt.j2"
-STORY_BLOCKS = ("headline", "day", "story")
+HEADLINE, STORY_BLOCK, LEAD, GROUP = "headline", "story", "lead", "group"
+"""The blocks of STORY and STORY_TEXT; `lead` may be missing."""
 
+NARROW_PIXELS, CELL_PADDING, CHARACTER_PIXELS = 272, 12, 9
+"""What a telephone of 320 pixels leaves for a table, and what its cells and the letters in them take."""
 _LINKS = ("https://", "http://", "mailto:")
 # What a wrong template raises when it runs.
 _MISTAKES = (
     *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
     RecursionError,  # a template that includes itself
 )
+_BODY = re.compile("(<body[^>]*>)")
 _UNKNOWN_ELEMENT = re.compile(r"<(mj-[a-z-]+)")
 
 
@@ -60,19 +67,29 @@ class TemplateEngine:
     """Renders the mail's templates; all are compiled at once, so that a syntax error shows at once."""
 
     def __init__(self, templates: Templates) -> None:
-        """TemplateError when a template or one of its blocks is missing, or a template has a syntax error."""
+        """TemplateError when a template or one of its blocks is missing, or has a syntax error."""
         self._templates = {name: file for name, file in templates.items() if name.endswith((".mjml.j2", ".txt.j2"))}
-        self._environment = _make_environment(self._load)
-        for name in (FRAME, STORY, BODY, MAIL_TEXT, STORY_TEXT):
+        self._loader = _Loader(self._templates)
+        self._environment = _make_environment(self._loader)
+        for name in (FRAME, STORY, MAIL_TEXT, STORY_TEXT, *self._templates):
             self._compile(name)
         for name in (STORY, STORY_TEXT):
-            for block in STORY_BLOCKS:
-                if block not in self._compile(name).blocks:
-                    raise TemplateError(f"{self._templates[name].path} has no block {block!r}")
+            for block in (HEADLINE, STORY_BLOCK, GROUP):
+                if not self.has_block(name, block):
+                    raise TemplateError(f"{self._templates[name].path}, line 1: it has no block {block!r}")
 
     def render(self, name: str, variables: Mapping[str, object]) -> str:
         """Render a whole template."""
         return self._run(lambda: self._compile(name).render(variables))
+
+    @property
+    def trees(self) -> Mapping[str, nodes.Template]:
+        """The syntax trees of all templates by name."""
+        return self._loader.trees
+
+    def has_block(self, name: str, block: str) -> bool:
+        """Whether a template has a `{% block %}` of this name."""
+        return block in self._compile(name).blocks
 
     def render_block(self, name: str, block: str, variables: Mapping[str, object]) -> str:
         """Render one `{% block %}` of a template; of an .mjml.j2, as Markup, for use in another."""
@@ -89,11 +106,8 @@ class TemplateEngine:
         if unknown := _UNKNOWN_ELEMENT.search(html):
             line = next(number for number, text in enumerate(mjml.splitlines()) if unknown[0] in text)
             raise TemplateError(f"{self._place(mjml, line)}: <{unknown[1]}> is not known to MJML, or not in this place")
-        return html
-
-    def _load(self, name: str) -> tuple[str, str, Callable[[], bool]]:
-        file = find_template(self._templates, name)
-        return file.text, file.path, lambda: True
+        # MJML makes no landmark, and a screen reader goes by them.
+        return _BODY.sub(r"\1<main>", html, count=1).replace("</body>", "</main></body>")
 
     def _compile(self, name: str) -> Compiled:
         try:
@@ -144,6 +158,13 @@ class TemplateEngine:
         return f"{path}, about line {number}"
 
 
+def place_end(file: TemplateFile) -> str:
+    """The last line of a template that prints something, as errors say it."""
+    lines = file.text.rstrip().splitlines()
+    body = [number for number, line in enumerate(lines, 1) if "</mj-body>" in line]
+    return f"{file.path}, line {body[-1] if body else len(lines)}"
+
+
 def is_link(address: str | None) -> bool:
     """Whether an address may stand behind a link in a mail (http, https, mailto)."""
     return address is not None and address.lower().startswith(_LINKS)
@@ -159,9 +180,40 @@ def break_lines(text: str) -> Markup:
     return Markup("<br />").join(clean_text(text).split("\n"))
 
 
-def _make_environment(load: Callable[[str], tuple[str, str, Callable[[], bool]]]) -> Environment:
+def write_dir(text: str, around: str) -> Markup:
+    """The attribute `dir` of a text whose direction is not that around it; nothing where it is."""
+    own = find_base_direction(text, around)
+    return Markup(f' dir="{own}"') if own != around else Markup()  # noqa: S704 - ltr or rtl
+
+
+def is_narrow(table: Block) -> bool:
+    """Whether a table fits a telephone without breaking its words."""
+    widest: dict[int, int] = {}
+    for row in table.children:
+        for column, cell in enumerate(row.children):
+            words = (word for inner in cell.walk() for word in inner.text.split())
+            widest[column] = max(widest.get(column, 0), *map(measure_columns, words), 0)
+    return sum(widest.values()) * CHARACTER_PIXELS + len(widest) * CELL_PADDING <= NARROW_PIXELS
+
+
+class _Loader(BaseLoader):
+    """Compiles templates, and keeps the syntax trees that it compiled: to parse takes as long."""
+
+    def __init__(self, templates: Templates) -> None:
+        self.trees: dict[str, nodes.Template] = {}
+        self._templates = templates
+
+    def load(self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None) -> Compiled:  # noqa: A002 - Jinja2's name
+        """TemplateError when there is none of that name."""
+        file = find_template(self._templates, name)
+        self.trees[name] = environment.parse(file.text, name, file.path)
+        code = environment.compile(self.trees[name], name, file.path)
+        return environment.template_class.from_code(environment, code, globals or {})
+
+
+def _make_environment(loader: BaseLoader) -> Environment:
     environment = Environment(
-        loader=FunctionLoader(load),
+        loader=loader,
         autoescape=select_autoescape(enabled_extensions=("mjml.j2",), default=False),
         undefined=StrictUndefined,
         finalize=_clean_printed,
@@ -170,8 +222,8 @@ def _make_environment(load: Callable[[str], tuple[str, str, Callable[[], bool]]]
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    environment.tests.update(link=is_link, image=is_image)
-    environment.filters.update(break_lines=break_lines)
+    environment.tests.update(link=is_link, image=is_image, narrow=is_narrow)
+    environment.filters.update(break_lines=break_lines, dir=write_dir, isolate=isolate_text)
     return environment
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 _DARK_QUERY = re.compile(r"\(prefers-color-scheme:\s*dark\)")
 _STYLE = re.compile(r'(style|bgcolor)="([^"]*)"')
-_COLOUR = re.compile(r"#([0-9a-fA-F]{6})\b")
+_COLOUR = re.compile(r"#([0-9a-fA-F]{6})([0-9a-fA-F]{2})?\b")
 
 
 class Scheme(StrEnum):
@@ -36,4 +36,4 @@ def _turn_colour(colour: re.Match[str]) -> str:
     red, green, blue = (int(colour[1][start : start + 2], 16) / 255 for start in (0, 2, 4))
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     turned = colorsys.hls_to_rgb(hue, 1 - lightness, saturation)
-    return "#" + "".join(f"{round(part * 255):02x}" for part in turned)
+    return "#" + "".join(f"{round(part * 255):02x}" for part in turned) + (colour[2] or "")

@@ -1,7 +1,7 @@
 """Cuts text into comparable words: marks removed, acronyms closed up, words stemmed in the story's language.
 
-Uses snowballstemmer; a language that it does not know (Urdu) is only folded. Scripts that write no spaces are left to
-raw substrings, see `UNSPACED`.
+Uses snowballstemmer; a language that it does not know (Urdu, Hebrew) is only folded. Scripts that write no spaces are
+left to raw substrings, see `UNSPACED`.
 """
 
 import re
@@ -24,7 +24,8 @@ _DOTTED_I = str.maketrans({"I": "ı", "İ": "i"})
 
 # Soft hyphen, zero-width (non-)joiner, Hebrew points, Arabic vowel signs and tatweel carry no meaning here; Arabic and
 # Urdu keyboards write kaf and yeh by different code points.
-_SILENT = [0xAD, 0x200C, 0x200D, 0x640, 0x670, *range(0x591, 0x5C8), *range(0x610, 0x61B), *range(0x64B, 0x660)]
+_POINTS = {*range(0x591, 0x5C8)} - {0x5BE, 0x5C0, 0x5C3, 0x5C6}  # of Hebrew: the maqaf and three others are punctuation
+_SILENT = [0xAD, 0x200C, 0x200D, 0x640, 0x670, *_POINTS, *range(0x610, 0x61B), *range(0x64B, 0x660)]
 _LETTERS = {**dict.fromkeys(_SILENT, None), ord("ک"): "ك", ord("ی"): "ي", ord("_"): " "}
 
 _ALGORITHMS = {
