@@ -101,10 +101,14 @@ class Service:
 
     @cached_property
     def renderer(self) -> "Renderer":
-        """Compiles frames and stories from the templates."""
+        """Compiles frames and stories from the templates of the theme."""
+        return self.make_renderer(self.settings.theme)
+
+    def make_renderer(self, theme: str) -> "Renderer":
+        """Compiles with another theme than the one that is set; TemplateError where there is none of that name."""
         from newsletter.core.mails.render import Renderer
 
-        return Renderer(self.templates, self.settings.theme, subject=self.settings.subject)
+        return Renderer(self.templates, theme, subject=self.settings.subject)
 
     @cached_property
     def templates(self) -> "Templates":
@@ -161,15 +165,15 @@ class Service:
             key_id=(self.sample_signer if sample else self.signer).key_id,
         )
 
-    def make_typesetter(self) -> "Typesetter":
-        """Makes mails to look at; needs no database, no FROM and no SECRET_KEY."""
+    def make_typesetter(self, theme: str | None = None) -> "Typesetter":
+        """Makes mails to look at, in another theme if one is named; needs no database, no FROM and no SECRET_KEY."""
         from newsletter.publish.typesetter import Typesetter
 
         _ = self.languages
         return Typesetter(
             catalogue=self.catalogue,
             matcher=self.matcher,
-            renderer=self.renderer,
+            renderer=self.make_renderer(theme) if theme else self.renderer,
             sender=self.make_sender(sample=True),
             language=self.settings.language,
         )

@@ -41,6 +41,7 @@ class Proof:
     `sources` and `parts` are the mail's stories, in its order; `stories` are all of its briefs'.
     """
 
+    theme: str
     html: str
     text: str
     mjml: str
@@ -107,6 +108,7 @@ def make_proof(
     links = make_links(signer, sender, key)
     message_id = make_message_id(b"proof", key, sender.from_address.rpartition("@")[2])
     return Proof(
+        theme=renderer.theme.name,
         html=render_html(edition, recipient, links),
         text=render_text(edition, recipient, links),
         mjml=renderer.render_mjml(edition, sources, recipient, links),

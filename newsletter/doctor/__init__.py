@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
-from newsletter.core.briefs.parser import parse_brief
+from newsletter.core.briefs.sample import make_sample
 from newsletter.core.errors import ConfigError, NewsletterError
+from newsletter.core.mails.render import StorySource
 from newsletter.doctor.dns import check_dns
 from newsletter.doctor.findings import Finding
 from newsletter.doctor.keys import check_dkim
@@ -25,23 +26,6 @@ from newsletter.store.database import HEAD
 from newsletter.store.upkeep import probe_write
 
 __all__ = ["CHECKS", "Finding", "examine"]
-
-SAMPLE = """\
-# A sample brief
-
-## A story with everything
-
-A paragraph with *emphasis*, **strong words** and [a link](https://example.org/).
-
-- one
-- two
-
-> Somebody said so.
-
-## A second story
-
-Another paragraph.
-"""
 
 Check: TypeAlias = Callable[[Service], Iterator[Finding]]
 
@@ -95,16 +79,16 @@ def _check_topics(service: Service) -> Iterator[Finding]:
 def _check_templates(service: Service) -> Iterator[Finding]:
     """Compiles a sample in every language: a template may fail at one story only, or in one language."""
     renderer, sender = service.renderer, service.make_sender(sample=True)
-    now = service.now()
-    brief = parse_brief(SAMPLE, brief_id="sample", source="sample", modified_at=now, language="en")
+    brief = make_sample(service.now(), "en")
     for language in service.languages:
         renderer.compile_frame(sender, issue=None, title=brief.title, date=brief.date, language=language)
-        for story in brief.stories:
-            renderer.compile_story(story, ("Sample",), day=brief.date, language=language)
+        sources = [StorySource(story=story, topics=("Sample",), day=brief.date) for story in brief.stories]
+        renderer.compile_stories(sources, language)
     own = service.settings.templates
-    count = sum(Path(file.path).parent == own for file in service.templates.values()) if own else 0
+    count = sum(own in Path(file.path).parents for file in service.templates.values()) if own else 0
     told = f"{len(service.templates)} files, {count} of them of {own}" if own else "the built-in ones"
-    yield Finding(check="templates", state="ok", found=f"{told}, compile in {len(service.languages)} languages")
+    found = f"{told}, compile in {len(service.languages)} languages in the theme {renderer.theme.name}"
+    yield Finding(check="templates", state="ok", found=found)
 
 
 def _check_briefs(service: Service) -> Iterator[Finding]:

@@ -33,10 +33,11 @@ from newsletter.web.pulse import Pulse
 from newsletter.web.reading import ReaderPages
 from newsletter.web.sessions import Tries
 from newsletter.web.signing_in import make_signing_in, refuse
+from newsletter.web.themes import make_themes
 from newsletter.web.trial import make_trial
 
 READ = ["GET", "HEAD"]
-FOR_OPERATOR = re.compile(r"/(?:console|preview|api|sign-in|sign-out|metrics|hooks)(?:/.*)?")
+FOR_OPERATOR = re.compile(r"/(?:console|preview|themes|api|sign-in|sign-out|metrics|hooks)(?:/.*)?")
 RETRY_AFTER = "60"
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -103,6 +104,7 @@ def _make_pages(desk: Desk, pages: PageTemplates, access: Access, first: Sequenc
         app.include_router(router)
     app.include_router(make_signing_in(access, pages, home=home))
     app.include_router(make_preview(desk, pages, access))
+    app.include_router(make_themes(desk, pages, access))
     app.include_router(make_trial(desk, pages, access))
 
     @app.exception_handler(NewsletterError)

@@ -16,7 +16,9 @@ from sqlalchemy import Row
 
 from newsletter.bootstrap import Service
 from newsletter.checks import Finding, check_proof
+from newsletter.core.briefs.sample import make_sample
 from newsletter.core.errors import BriefError, NewsletterError
+from newsletter.core.mails.theme import Theme
 from newsletter.core.model import Brief
 from newsletter.proof import Placed, Proof, explain_stories, make_proof
 from newsletter.publish.typesetter import Typesetter
@@ -55,7 +57,7 @@ class Desk:
 
     service: Service
     _stamp: tuple[Any, ...] = ()
-    typesetter: Typesetter | None = field(default=None)
+    typesetters: dict[str, Typesetter] = field(default_factory=dict)
     _newest: Brief | None = None
     _newest_until: float = 0.0
 
@@ -76,7 +78,7 @@ class Desk:
             self.service = Service(self.service.settings, self.service.clock)
             if keep is not None:
                 self.service.__dict__["database"] = keep
-            self._stamp, self.typesetter = stamp, None
+            self._stamp, self.typesetters = stamp, {}
         return self.service
 
     @property
@@ -102,8 +104,8 @@ class Desk:
     def view(self, look: Look) -> View:
         """The mail of a look; NewsletterError where brief, topics, templates or the person are wrong."""
         service = self.open()
-        brief = service.find_brief(look.brief)
-        self.typesetter = typesetter = self.typesetter or service.make_typesetter()
+        brief = service.find_brief(look.brief) if look.brief else self.make_sample()
+        typesetter = self.find_typesetter(look.theme)
         person = service.find_person(look.email) if look.email and self.has_database else None
         if look.topics:
             wanted: Sequence[str] = service.parse_topics(look.topics)
@@ -126,6 +128,21 @@ class Desk:
                 brief=brief, proof=None, stories=explain_stories(briefs, wanted, typesetter), inbox={}, empty=str(error)
             )
         return View(brief=brief, proof=proof, stories=proof.stories, inbox=_read_inbox(proof))
+
+    def make_sample(self) -> Brief:
+        """The brief that themes are looked at with."""
+        return make_sample(self.service.now(), self.service.settings.language)
+
+    def find_typesetter(self, theme: str) -> Typesetter:
+        """What makes mails in a theme, the one that is set where none is named; TemplateError where there is none."""
+        if theme not in self.typesetters:
+            self.typesetters[theme] = self.open().make_typesetter(theme)
+        return self.typesetters[theme]
+
+    def list_theme_files(self, theme: Theme) -> list[str]:
+        """Where the files lie that a theme is made of, its own first."""
+        files = self.service.templates
+        return [files[name].path for folder in theme.folders for name in files if name.startswith(f"{folder}/")]
 
     def check(self, view: View) -> list[Finding]:
         """What is wrong with a mail, errors first."""

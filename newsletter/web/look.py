@@ -14,9 +14,13 @@ NARROWEST, WIDEST = 240, 2400
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """As which person or with which topics, how wide, how lit, with images or without, and which part."""
+    """As which person or with which topics, how wide, how lit, with images or without, and which part.
 
-    brief: str
+    Without a `brief` it is the sample, on the page of a theme.
+    """
+
+    brief: str = ""
+    theme: str = ""
     email: str = ""
     topics: str = ""
     width: int = WIDTHS["desktop"]
@@ -33,28 +37,33 @@ class Look:
     @property
     def address(self) -> str:
         """Where this look is; what is as usual is left out."""
-        return self._write(f"/preview/{quote(self.brief, safe='')}")
+        return self._write(self._path)
 
     @property
     def compare_address(self) -> str:
         """Where the same mail stands in several looks side by side."""
-        return self._write(f"/preview/{quote(self.brief, safe='')}/compare")
+        return self._write(f"{self._path}/compare")
 
     @property
     def checks_address(self) -> str:
         """Where it stands what is wrong with the mail."""
-        return self._write(f"/preview/{quote(self.brief, safe='')}/checks")
+        return self._write(f"{self._path}/checks")
 
     @property
     def test_address(self) -> str:
         """Where the mail can be sent to try it."""
-        return self._write(f"/preview/{quote(self.brief, safe='')}/test")
+        return self._write(f"{self._path}/test")
+
+    @property
+    def _path(self) -> str:
+        return f"/preview/{quote(self.brief, safe='')}" if self.brief else f"/themes/{quote(self.theme, safe='')}"
 
     def _write(self, path: str) -> str:
         usual = Look(brief=self.brief)
         given = {
             "as": self.email,
             "topics": self.topics,
+            "theme": self.theme if self.brief else "",
             "width": str(self.width) if self.width != usual.width else "",
             "scheme": str(self.scheme) if self.scheme != usual.scheme else "",
             "images": "" if self.images else "off",
@@ -66,7 +75,7 @@ class Look:
         return f"{path}?{query}" if query else path
 
 
-def read_look(brief: str, query: Mapping[str, str]) -> Look:
+def read_look(brief: str, query: Mapping[str, str], *, theme: str = "") -> Look:
     """The look that an address asks for; ConfigError naming what in it cannot be."""
     part, width, scheme = query.get("part", ""), query.get("width", ""), query.get("scheme", "light")
     if part and part not in PARTS:
@@ -78,6 +87,7 @@ def read_look(brief: str, query: Mapping[str, str]) -> Look:
         raise ConfigError(f"the width {width[:40]!r} is no number of pixels from {NARROWEST} to {WIDEST}")
     return Look(
         brief=brief,
+        theme=theme or query.get("theme", ""),
         email=query.get("as", "").strip(),
         topics=",".join(topic.strip() for topic in query.get("topics", "").split(",") if topic.strip()),
         width=wide or WIDTHS["desktop"],

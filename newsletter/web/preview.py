@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse,
 from watchfiles import awatch
 
 from newsletter.core.errors import NewsletterError, QueryError, StoreError
+from newsletter.core.mails.theme import list_themes
 from newsletter.core.mails.viewing import Scheme, light_html
 from newsletter.proof import Proof
 from newsletter.web.access import Access, Operator
@@ -66,7 +67,7 @@ def make_preview(desk: Desk, pages: PageTemplates, access: Access) -> APIRouter:
         look = read_look(brief, request.query_params)
         view = desk.view(look)
         if look.part:
-            return _show_part(look, view)
+            return show_part(look, view)
         before, after = desk.find_neighbours(look.email)
         context = {
             "operator": operator,
@@ -74,6 +75,7 @@ def make_preview(desk: Desk, pages: PageTemplates, access: Access) -> APIRouter:
             "view": view,
             "widths": WIDTHS,
             "schemes": list(Scheme),
+            "themes": list_themes(desk.service.templates),
             "topics": list(desk.service.catalogue.values()),
             "people": desk.find_people(""),
             "before": before,
@@ -107,7 +109,8 @@ def show_problem(pages: PageTemplates, error: NewsletterError) -> Response:
     return pages.render("problem.html", context, status=status_of(error))
 
 
-def _show_part(look: Look, view: View) -> Response:
+def show_part(look: Look, view: View) -> Response:
+    """A part of the mail by itself, the HTML under a policy of its own."""
     if view.proof is None:
         return PlainTextResponse(view.empty + "\n", 404)
     proof = view.proof

@@ -50,7 +50,7 @@ def try_mail(desk: Desk, look: Look, to: str) -> Trial:
     if to not in service.settings.test_to:
         raise QueryError(f"{to[:80]!r} is none of the addresses that NEWSLETTER_TEST_TO names")
     view = desk.view(look)
-    if view.proof is None or desk.typesetter is None:
+    if view.proof is None:
         raise QueryError(view.empty)
     person = service.find_person(look.email) if look.email and desk.has_database else None
     sender, now = service.settings.require_from(), service.now()
@@ -60,7 +60,7 @@ def try_mail(desk: Desk, look: Look, to: str) -> Trial:
         to=to,
         name=person.name if person else "",
         topics=chosen,
-        publisher=desk.typesetter,
+        publisher=desk.find_typesetter(look.theme),
         signer=service.sample_signer,
         now=now,
     )

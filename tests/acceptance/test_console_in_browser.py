@@ -30,6 +30,7 @@ PAGES = (
     *("/console/deliveries?q=issue:1", "/console/deliveries?q=colour:red", "/console/deliveries/1-1"),
     *("/console/schedule", "/console/subscribers", "/console/subscribers/1", "/console/bounces", "/console/topics"),
     *("/console/settings", "/console/help", "/console/issues/99", "/sign-in", "/preview", "/preview/2026-11-23-monday"),
+    *("/themes", "/themes/cards"),
     *("/preview/2026-11-23-monday/checks", "/preview/2026-11-23-monday/compare", "/preview/2026-11-23-monday/test"),
 )
 

@@ -38,7 +38,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/console", "/console/issues/1", "/preview", "/metrics", "/api/status", "/api/nothing"]
+    "path", ["/console", "/console/issues/1", "/preview", "/themes", "/metrics", "/api/status", "/api/nothing"]
 )
 async def test_without_a_password_it_opens_to_this_machine_alone(house: House, path: str) -> None:
     async with open_client(house, **AWAY) as away, open_client(house) as here:

@@ -234,3 +234,36 @@ async def test_a_saved_brief_is_told_at_once(house: House) -> None:
             await asyncio.wait([told], timeout=0.2)
     assert "event: change" in told.result()
     await stream.aclose()
+
+
+async def test_every_theme_is_shown_with_a_sample_and_its_contrasts(house: House) -> None:
+    own = house.folder / "own" / "harbour"
+    own.mkdir(parents=True)
+    (own / "theme.toml").write_text('base = "cards"\n[light]\nlink = "#aaaaaa"\n')
+    async with open_client(house, TEMPLATES=str(own.parent), THEME="harbour") as client:
+        listing = await client.get("/themes")
+        assert [name in listing.text for name in ("/themes/brief", "/themes/cards", "/themes/harbour")] == [True] * 3
+        page = await client.get("/themes/harbour")
+        assert "✗ 2.3" in page.text
+        assert str(own / "theme.toml") in page.text
+        mail = await client.get("/themes/harbour?part=html&scheme=dark")
+        assert "color:#aaaaaa" in mail.text
+        assert 'src="data:image/svg+xml' in mail.text
+        assert "sandbox" in mail.headers["content-security-policy"]
+        assert "A sample of everything" in (await client.get("/themes/cards?part=text")).text
+        (own / "theme.toml").write_text('base = "cards"\n\n[light]\nlink = "red"\n')
+        broken = await client.get("/themes/harbour")
+        assert broken.status_code == 422
+        assert f"{own / 'theme.toml'}, line 4: light.link" in broken.text
+        (own / "theme.toml").write_text("")
+        assert "✗ 2.3" not in (await client.get("/themes/harbour")).text
+    assert "there is no theme" in (await get(house, "/themes/nothing", 404)).text
+
+
+async def test_a_brief_is_shown_in_another_theme(house: House) -> None:
+    page = await get(house, "/preview/2026-11-25-two?theme=cards&width=phone")
+    assert 'href="/preview/2026-11-25-two?theme=brief&amp;width=375"' in page.text
+    cards = await get(house, "/preview/2026-11-25-two?theme=cards&part=html")
+    assert "border-radius:12px" in cards.text
+    assert "border-radius:12px" not in (await get(house, "/preview/2026-11-25-two?part=html")).text
+    assert "there is no theme" in (await get(house, "/preview/2026-11-25-two?theme=x", 404)).text

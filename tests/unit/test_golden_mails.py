@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checked_mails import with_html
 from golden_mails import MAILS, THEMES, write_mail
 from mail_samples import ReadHtml, read_mail, read_part
 
+from newsletter.core.checks.contrast import check_contrast
 from newsletter.core.checks.css import parse_declarations
 from newsletter.core.checks.page import Element, fold_white, parse_page
 
@@ -72,3 +74,10 @@ def test_every_golden_mail_keeps_what_a_mail_must(theme: str, name: str) -> None
     for part in (html, text):
         assert "https://news.ledger.example/unsubscribe/aaaa" in part
         assert "Ledger House" in part
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("name", [name for name in MAILS if name not in ("cut", "forty-stories")])
+def test_every_text_of_a_golden_mail_can_be_read_in_light_in_dark_and_forced(theme: str, name: str) -> None:
+    html = read_part(read_mail(write_mail(theme, MAILS[name])), "html")
+    assert [finding.message for finding in check_contrast(with_html(html))] == []

@@ -1,17 +1,17 @@
 """Themes: what a theme.toml may say, what is taken from its base, and what is wrong in it, by file, line and key."""
 
 import re
-from itertools import product
 
 import pytest
 from mail_samples import DAY, LINKS, READER, SENDER, load_templates, make_story
 
-from newsletter.core.checks.colours import measure_contrast, parse_colour
+from newsletter.core.checks.palettes import list_pairs
 from newsletter.core.errors import TemplateError
 from newsletter.core.mails.editions import assemble_edition
 from newsletter.core.mails.message import render_html
 from newsletter.core.mails.render import Renderer, StorySource, TemplateFile, Templates
 from newsletter.core.mails.theme import list_themes, load_theme
+from newsletter.core.mails.viewing import Scheme
 
 BUILTIN = load_templates()
 BRIEF = BUILTIN["brief/theme.toml"].text
@@ -35,15 +35,13 @@ def test_the_built_in_themes() -> None:
 
 
 @pytest.mark.parametrize("name", ["brief", "cards"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_ink_stands_out_from_every_background(name: str, scheme: str) -> None:
-    palette = getattr(load_theme(BUILTIN, name), scheme)
-    pairs = [*product(("text", "soft", "link"), ("page", "paper", "fill")), ("button_text", "button")]
-    for ink, background in pairs:
-        colours = [parse_colour(getattr(palette, key)) for key in (ink, background)]
-        assert colours[0] is not None
-        assert colours[1] is not None
-        assert measure_contrast(colours[0], colours[1]) >= 4.5, (ink, background)
+def test_every_text_stands_out_from_every_background_in_light_in_dark_and_darkened_by_force(name: str) -> None:
+    pairs = list(list_pairs(load_theme(BUILTIN, name)))
+    assert len(pairs) == 30
+    assert [pair for pair in pairs if not pair.is_enough] == []
+    assert {pair.scheme for pair in pairs} == set(Scheme)
+    forced = next(pair for pair in pairs if pair.scheme is Scheme.FORCED and pair.background == "paper")
+    assert forced.background_colour == "#000000"
 
 
 def test_a_theme_of_a_few_values_takes_the_rest_from_its_base() -> None:

@@ -28,11 +28,16 @@ def light_html(html: str, scheme: Scheme) -> str:
     return _STYLE.sub(_turn_style, light) if scheme is Scheme.FORCED else light
 
 
+def turn_colour(text: str) -> str:
+    """Every colour in a text (`#rrggbb`) as a client that darkens by force shows it."""
+    return _COLOUR.sub(_turn_one, text)
+
+
 def _turn_style(attribute: re.Match[str]) -> str:
-    return f'{attribute[1]}="{_COLOUR.sub(_turn_colour, attribute[2])}"'
+    return f'{attribute[1]}="{turn_colour(attribute[2])}"'
 
 
-def _turn_colour(colour: re.Match[str]) -> str:
+def _turn_one(colour: re.Match[str]) -> str:
     red, green, blue = (int(colour[1][start : start + 2], 16) / 255 for start in (0, 2, 4))
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     turned = colorsys.hls_to_rgb(hue, 1 - lightness, saturation)
