@@ -102,7 +102,12 @@ HEBREW = [
         url="https://paper.example/he",
         blocks=(
             paragraph("הגשר נפתח ביום שלישי, עם ", Span(text="מסלול לאופניים", strong=True), " ומדרכה רחבה."),
-            block(K.LIST, block(K.ITEM, text="פתוח משש בבוקר"), block(K.ITEM, text="חינם עד סוף מאי")),
+            block(K.LIST, block(K.ITEM, text="פתוח משש בבוקר"), block(K.ITEM, text="Open (until 6).")),
+            block(
+                K.TABLE,
+                block(K.ROW, block(K.CELL, text="שנה"), block(K.CELL, text="Riders (all).")),
+                block(K.ROW, block(K.CELL, text="2025"), block(K.CELL, text="11,400")),
+            ),
         ),
     ),
     make_story("OpenStreetMap מפרסמת גרסה 3.0", "הגרסה שומרת מפות גם בלי רשת."),

@@ -32,7 +32,7 @@ STORY_TEXT = "story.txt.j2"
 HEADLINE, STORY_BLOCK, LEAD, GROUP = "headline", "story", "lead", "group"
 """The blocks of STORY and STORY_TEXT; `lead` may be missing."""
 
-NARROW_PIXELS, CELL_PADDING, CHARACTER_PIXELS = 272, 12, 9
+NARROW_PIXELS, CELL_PADDING, CHARACTER_PIXELS = 272, 8, 9
 """What a telephone of 320 pixels leaves for a table, and what its cells and the letters in them take."""
 _LINKS = ("https://", "http://", "mailto:")
 # What a wrong template raises when it runs.

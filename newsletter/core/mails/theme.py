@@ -69,10 +69,11 @@ class Logo(_Table):
 
 
 class Script(_Table):
-    """How a language is set that needs fonts of its own, or more height (pixels)."""
+    """How a language is set that needs fonts of its own, or more height: of text in pixels, of headings by their size."""
 
     family: Family
     line: int | None = Field(default=None, ge=20, le=60)
+    heading: float | None = Field(default=None, ge=1, le=4)
 
 
 class Fonts(_Table):
@@ -109,10 +110,12 @@ class Theme(_Table):
         script = self._find_script(language)
         return script.family if script else self.fonts.headings if is_heading else self.fonts.text
 
-    def choose_line(self, language: str, line: int = 0) -> int:
-        """The line height in pixels for text in a language; `line` is what it would be in English."""
+    def choose_line(self, language: str, line: int = 0, size: int = 0) -> int:
+        """The line height in pixels for text in a language; `line` is what it would be in English, `size` a heading's."""
         line = line or self.fonts.line
         script = self._find_script(language)
+        if script and script.heading and size:
+            return round(size * script.heading)
         return round(line * script.line / self.fonts.line) if script and script.line else line
 
     def _find_script(self, language: str) -> Script | None:
