@@ -1,5 +1,6 @@
 """Builds the parts of the service from its settings, and opens and closes them. Imports each part where it is built."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from newsletter.core.errors import ConfigError, NewsletterError
-from newsletter.core.model import Brief, Catalogue, Key
+from newsletter.core.model import Brief, Catalogue, Key, Story
 from newsletter.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dns.resolver import Resolver
@@ -191,7 +192,16 @@ class Service:
             sender=self.make_sender(sample=sample),
             language=self.settings.language,
             timezone=str(self.settings.timezone),
+            embed=self._make_embedder(),
         )
+
+    def _make_embedder(self) -> "Callable[[Sequence[Story]], Sequence[Story]]":
+        if not self.settings.embed_images:
+            return tuple
+        from newsletter.sources.pictures import PictureFetcher
+
+        tell = logging.getLogger("newsletter.pictures").warning
+        return PictureFetcher(allow_private=self.settings.allow_private_feeds, tell=tell).embed
 
     def make_relays(self) -> "list[Relay]":
         """The SMTP servers that take our mail; ConfigError where the certificates of one cannot be read."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from newsletter.core.dkim import DkimSigner, split_signatures, write_signatures
 from newsletter.core.errors import StoreError
 from newsletter.core.mails.editions import Edition, assemble_edition
-from newsletter.core.mails.message import Composed, Links, Recipient, compose_mail, render_html
+from newsletter.core.mails.message import Composed, Links, Recipient, compose_mail, render_copy
 from newsletter.core.mails.parts import Frame, Sender, StoryParts
 from newsletter.core.model import Key, name_delivery
 from newsletter.core.tokens import Purpose, Signer
@@ -130,7 +130,7 @@ class Composer:
         edition = self._edition(stored)
         base = edition.frame.sender.base_url
         links = Links(unsubscribe=f"{base}/", preferences=f"{base}/", view=f"{base}{path}")
-        return render_html(edition, Recipient(email="…", topics=topics), links)
+        return render_copy(edition, Recipient(email="…", topics=topics), links)
 
 
 def reproduce_mail(database: Database, signer: Signer, key: Key) -> bytes:

@@ -206,9 +206,26 @@ class TopicMatch:
     because: tuple[Evidence, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """An image that travels within mails: where it was fetched, its media type, and its octets in base64."""
+
+    address: str
+    kind: str
+    data: str
+
+    @property
+    def content_id(self) -> str:
+        """What a mail's HTML calls it by (RFC 2392), without the angle brackets."""
+        return f"{hashlib.sha256(self.data.encode()).hexdigest()[:24]}@newsletter"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """One news item as its author wrote it, before any topic was matched. In a brief its language is always known."""
+    """One news item as its author wrote it, before any topic was matched. In a brief its language is always known.
+
+    `pictures` are those of its images that travel within mails.
+    """
 
     title: str
     blocks: tuple[Block, ...] = ()
@@ -220,6 +237,13 @@ class Story:
     by_hand_place: str = ""
     line: int | None = None
     language: str | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """The addresses of its images, in reading order, each once."""
+        blocks = (inner for block in self.blocks for inner in block.walk())
+        return tuple(dict.fromkeys(block.src for block in blocks if block.kind is BlockKind.IMAGE))
 
     @cached_property
     def paragraphs(self) -> tuple[str, ...]:
@@ -286,7 +310,7 @@ class Brief:
     @cached_property
     def digest(self) -> str:
         """A hash (64 hex digits) of everything that a reader could see or that decides a story's topics."""
-        usual = {"language": self.language}
+        usual = {"language": self.language, "pictures": ()}
         said = [
             {k: v for k, v in asdict(story).items() if k != "line" and usual.get(k, ...) != v} for story in self.stories
         ]

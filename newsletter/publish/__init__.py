@@ -96,7 +96,7 @@ class Publisher(Press):
         return same
 
     def _create_issue(self, brief: Brief, now: datetime, *, reissue: bool, paused: str | None) -> int:
-        matched = self.match_topics(brief)
+        matched = self.match_embedded(brief)
         self.compile_all(brief, matched)  # before anything is written: a template that fails leaves nothing behind
         with self.database.write() as conn:
             # Asked again under the write lock: another process may have published the same brief meanwhile.

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row
 
-from newsletter.core.model import DeliveryState, Exclusion, IssueState, Story
+from newsletter.core.model import Brief, DeliveryState, Exclusion, IssueState, Story
 from newsletter.core.plan import WINDOW, Decision, Planner, Reader, WindowStory
-from newsletter.publish.typesetter import Typesetter
+from newsletter.publish.typesetter import Matched, Typesetter
 from newsletter.store import issues, ledger, outbox, subscribers
 from newsletter.store.database import Database
 from newsletter.store.ledger import Audit
@@ -37,10 +37,20 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Press(Typesetter):
-    """What compiles an issue into one database. `timezone` serves readers who chose none."""
+    """What compiles an issue into one database.
+
+    `timezone` serves readers who chose none; `embed` puts into stories the pictures that travel with them.
+    """
 
     database: Database
     timezone: str
+    embed: Callable[[Sequence[Story]], Sequence[Story]] = tuple
+
+    def match_embedded(self, brief: Brief) -> list[Matched]:
+        """Each story of a brief with its topics and its pictures; fetches these, and so takes its time."""
+        matched = self.match_topics(brief)
+        stories = self.embed([story for story, _ in matched])
+        return [(story, topics) for story, (_, topics) in zip(stories, matched, strict=True)]
 
 
 @dataclass

@@ -28,7 +28,7 @@ def publish_run(
     """
     with publisher.database.read() as conn:
         chosen = choose_briefs(conn, sources)
-    contents = [(brief, publisher.match_topics(brief)) for brief in chosen]
+    contents = [(brief, publisher.match_embedded(brief)) for brief in chosen]
     if chosen:
         publisher.compile_all(find_lead(chosen), [story for _, stories in contents for story in stories])
     with publisher.database.write() as conn:

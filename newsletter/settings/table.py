@@ -203,6 +203,9 @@ class Settings(BaseSettings):
     topics: Path = _setting("subscribers/topics.toml", "The catalogue of topics.")
     templates: Path | None = _setting(None, "A folder that overrides the built-in templates, file by file.")
     theme: Theme = _setting("brief", "How mails look: brief, cards, or the folder of a theme of your own in TEMPLATES.")
+    embed_images: bool = _setting(
+        "false", "Whether the pictures of stories travel within mails, instead of being linked."
+    )
     subject: Subject | None = _setting(None, "A pattern for subjects, of {lead}, {count}, {title}, {name} and {date}.")
     smtp: Smtp = Field(default_factory=Smtp)
     relays: Annotated[tuple[Relay, ...], JsonList] = _setting(

@@ -1,4 +1,4 @@
-"""Fetches a feed: one GET and its redirects, within a deadline, a size, and the addresses that network.py allows.
+"""Fetches a feed or a picture: one GET and its redirects, within a deadline, a size, and what network.py allows.
 
 Believes nothing that the other side says, and takes nothing from the environment. Credentials of the address go to its
 own origin only. Refuses everything but a whole body or "not modified", in a sentence that names the address.
@@ -69,11 +69,13 @@ def fetch(
     seconds: float = FETCH_SECONDS,
     clock: Clock = time.monotonic,
     resolve: Resolver = resolve_host,
+    what: str = "feed",
 ) -> Fetched:
     """Fetch what an http or https address offers, or learn that it is as at `etag` or `last_modified`.
 
     An address of this machine or its network is refused unless `allow_private`, or the address itself names it by its
-    IP address or as `localhost`. Blocks for `seconds` at most. Raises SourceError with the address, and the reason.
+    IP address or as `localhost`. Blocks for `seconds` at most. Raises SourceError with `what` it is, the address, and
+    the reason.
     """
     try:
         deadline = Deadline(seconds, clock)
@@ -102,7 +104,7 @@ def fetch(
         reason = f"its answer is broken ({error})"
     except (httpx2.InvalidURL, UnicodeError) as error:
         reason = f"it is not an address ({error})"
-    raise SourceError(f"feed {show_address(address)} cannot be fetched: {_clean(reason)}")
+    raise SourceError(f"{what} {show_address(address)} cannot be fetched: {_clean(reason)}")
 
 
 def _clean(text: str) -> str:

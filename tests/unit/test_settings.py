@@ -19,7 +19,7 @@ CONTRACT = {
     "NAME": "", "FROM": "", "REPLY_TO": "", "POSTAL_ADDRESS": "", "LANGUAGE": "en", "TIMEZONE": "UTC",
     "BASE_URL": "http://127.0.0.1:8000", "SECRET_KEY": "", "DATABASE_URL": "sqlite:///newsletter.db",
     "BRIEFS": "briefs", "ALLOW_PRIVATE_FEEDS": "false", "TOPICS": "subscribers/topics.toml", "TEMPLATES": "",
-    "THEME": "brief", "SUBJECT": "",
+    "THEME": "brief", "EMBED_IMAGES": "false", "SUBJECT": "",
     "SMTP__HOST": "localhost", "SMTP__PORT": "25", "SMTP__USERNAME": "", "SMTP__PASSWORD": "",
     "SMTP__TLS": "opportunistic", "SMTP__CA_FILE": "", "SMTP__CONNECTIONS": "10", "SMTP__RATE": "0",
     "SMTP__TIMEOUT": "60", "RELAYS": "", "SCHEDULE": "", "LOCAL_TIME": "false", "MISFIRE_GRACE": "21600",

@@ -17,6 +17,7 @@ from newsletter.core.mails.inbox import write_preheader, write_subject
 from newsletter.core.mails.order import Place, place_stories
 from newsletter.core.mails.parts import Frame, StoryParts
 from newsletter.core.mails.quoted import Passage, Piece, Segments, encode_quoted
+from newsletter.core.model import Picture
 
 HTML_OCTETS = 90_000
 FORMER_HEADLINE_OCTETS = 20_000  # of those, for the headlines of a mail of format 1
@@ -38,6 +39,7 @@ class Edition:
     listed: int
     shown: int
     shortened: frozenset[int]
+    pictures: tuple[Picture, ...]
     head: bytes
     text: tuple[Piece, ...]
     html: tuple[Piece, ...]
@@ -81,6 +83,7 @@ def assemble_edition(frame: Frame, stories: Sequence[StoryParts], *, whole: bool
         listed=fit.listed,
         shown=fit.shown,
         shortened=fit.shortened,
+        pictures=tuple(dict.fromkeys(picture for story in ordered[: fit.shown] for picture in story.pictures)),
         head=(frame.head + write_text("Subject", subject)).encode(),
         text=plan.join(lambda passage: passage.text, said),
         html=plan.join(lambda passage: passage.html, {name: escape(words) for name, words in said.items()}),

@@ -19,6 +19,7 @@ ENCODED_OCTETS = 74
 ENCODED_LINE_OCTETS = 76  # RFC 2047 2
 QUOTED_CHARACTERS = 60  # a longer name is encoded, since an encoded name can be folded
 SENDER_ID_CHARACTERS = range(5, 16)  # what Gmail's Feedback-ID takes
+RELATED = "=_related"
 BOUNDARY = "=_newsletter"  # `=_` occurs in no quoted-printable text (RFC 2045 6.7)
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _NO_ATOM = re.compile(r"[^A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]")

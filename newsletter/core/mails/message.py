@@ -18,15 +18,20 @@ from markupsafe import escape
 from newsletter.core.errors import NewsletterError
 from newsletter.core.mails.chrome import find_text_direction, format_day
 from newsletter.core.mails.editions import Edition
-from newsletter.core.mails.headers import BOUNDARY, check_link, write_mailbox, write_unsubscribe
+from newsletter.core.mails.headers import BOUNDARY, RELATED, check_link, write_mailbox, write_unsubscribe
 from newsletter.core.mails.parts import Frame
-from newsletter.core.mails.quoted import Piece, clean_line, decode_quoted, encode_quoted, fill_slots
+from newsletter.core.mails.quoted import LINE_OCTETS, Piece, clean_line, decode_quoted, encode_quoted, fill_slots
+from newsletter.core.mails.templates import CONTENT_ID
 from newsletter.core.mails.texts import isolate_text
-from newsletter.core.model import EVERY_STORY
+from newsletter.core.model import EVERY_STORY, Picture
 
 _PART = "--{}\r\nContent-Type: text/{}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 _TEXT = _PART.format(BOUNDARY, "plain").encode()
 _HTML = _PART.format(BOUNDARY, "html").encode()
+_PICTURE = (
+    "--{}\r\nContent-Type: {}\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <{}>\r\n"
+    "Content-Disposition: inline\r\n\r\n{}"
+)
 _TO_ESCAPE = re.compile("[&<>'\"]")
 _END = f"--{BOUNDARY}--\r\n".encode()
 
@@ -78,8 +83,25 @@ def compose_mail(edition: Edition, recipient: Recipient, links: Links, *, messag
         + write_unsubscribe(links.unsubscribe, links.unsubscribe_mailto)
         + edition.frame.tail
     )
-    body = b"".join([_TEXT, *fill_slots(edition.text, text), _HTML, *fill_slots(edition.html, html), _END])
-    return Composed(head=edition.head + own.encode(), body=body)
+    before, after = _relate(edition.pictures)
+    content = [_TEXT, *fill_slots(edition.text, text), before, *fill_slots(edition.html, html), after, _END]
+    return Composed(head=edition.head + own.encode(), body=b"".join(content))
+
+
+@lru_cache(maxsize=64)
+def _relate(pictures: tuple[Picture, ...]) -> tuple[bytes, bytes]:
+    """What stands before and after the HTML: its part's header, and where pictures travel with it, these (RFC 2387)."""
+    if not pictures:
+        return _HTML, b""
+    kind = f'multipart/related; type="text/html";\r\n boundary="{RELATED}"'
+    kind = f'multipart/related; type="text/html";\r\n boundary="{RELATED}"'
+    related = f"--{BOUNDARY}\r\nContent-Type: {kind}\r\n\r\n"
+    parts = (_PICTURE.format(RELATED, p.kind, p.content_id, _fold_base64(p.data)) for p in pictures)
+    return (related + _PART.format(RELATED, "html")).encode(), "".join([*parts, f"--{RELATED}--\r\n"]).encode()
+
+
+def _fold_base64(data: str) -> str:
+    return "".join(f"{data[start : start + LINE_OCTETS]}\r\n" for start in range(0, len(data), LINE_OCTETS))
 
 
 def take_apart(mail: EmailMessage) -> Composed:
@@ -94,8 +116,16 @@ def render_text(edition: Edition, recipient: Recipient, links: Links) -> str:
 
 
 def render_html(edition: Edition, recipient: Recipient, links: Links) -> str:
-    """The HTML part, decoded; also the web copy, of an edition assembled whole."""
+    """The HTML part, decoded."""
     return _decode_part(edition.html, _encode_values(edition.frame, recipient, links)[1])
+
+
+def render_copy(edition: Edition, recipient: Recipient, links: Links) -> str:
+    """The HTML for the web, where pictures lie at their own addresses."""
+    html = render_html(edition, recipient, links)
+    for picture in edition.pictures:
+        html = html.replace(CONTENT_ID + picture.content_id, escape(picture.address))
+    return html
 
 
 def find_values(frame: Frame, recipient: Recipient, links: Links) -> dict[str, str]:

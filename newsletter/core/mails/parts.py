@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from newsletter.core.errors import StoreError
 from newsletter.core.mails.quoted import Passage
+from newsletter.core.model import Picture
 
 Day = date
 FORMAT = 2
@@ -145,6 +146,7 @@ class StoryParts:
     topics: tuple[str, ...] = ()
     topic_headings: Mapping[str, Passage] = field(default_factory=dict)
     seconds: int = 0
+    pictures: tuple[Picture, ...] = ()
 
     def choose_body(self, *, is_lead: bool, is_short: bool) -> Passage:
         """The story as it stands in a mail."""
@@ -164,6 +166,7 @@ class StoryParts:
                 "topics": self.topics,
                 "topic_headings": {name: passage.to_json() for name, passage in self.topic_headings.items()},
                 "seconds": self.seconds,
+                "pictures": [asdict(picture) for picture in self.pictures],
                 **passages,
             }
         )
@@ -180,6 +183,7 @@ class StoryParts:
             topics=tuple(value.get("topics", ())),
             topic_headings={name: Passage.from_json(passage) for name, passage in headings},
             seconds=value.get("seconds", 0),
+            pictures=tuple(Picture(**picture) for picture in value.get("pictures", ())),
             **{name: Passage.from_json(value[name]) for name in _PASSAGES if value.get(name)},
         )
 

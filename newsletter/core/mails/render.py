@@ -314,6 +314,7 @@ def _put_together(
         topics=source.topics,
         topic_headings={name: passages[groups[name]] for name in source.topics or (OTHER,)},
         seconds=measure_reading(f"{view.title} {source.story.text}"),
+        pictures=source.story.pictures,
     )
 
 

@@ -1,7 +1,7 @@
 """A story as the templates see it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from markupsafe import escape
@@ -10,9 +10,9 @@ from newsletter.core.mails.chrome import Chrome
 from newsletter.core.mails.columns import shorten_text
 from newsletter.core.mails.plaintext import PlainText, write_plain_text
 from newsletter.core.mails.quoted import clean_text
-from newsletter.core.mails.templates import is_image, is_link
+from newsletter.core.mails.templates import CONTENT_ID, is_image, is_link
 from newsletter.core.mails.texts import find_base_direction, find_language
-from newsletter.core.model import Block, BlockKind, Story
+from newsletter.core.model import Block, BlockKind, Picture, Story
 
 TITLE_OCTETS = 15_000
 TITLE_COLUMNS = 2_500  # a character is at most 6 octets once escaped
@@ -57,12 +57,23 @@ def view_story(story: Story, topics: Sequence[str], chrome: Chrome) -> StoryView
     return StoryView(
         title=title,
         topics=tuple(topics),
-        blocks=story.blocks,
+        blocks=_show_embedded(story.blocks, {picture.address: picture for picture in story.pictures}),
         url=story.url if host else None,
         host=host,
         language=find_language(text, story.language or chrome.language),
         direction=find_base_direction(text, chrome.direction),
         plain=write_plain_text(story.blocks, image=chrome.strings["image"]),
+    )
+
+
+def _show_embedded(blocks: Sequence[Block], pictures: Mapping[str, Picture]) -> tuple[Block, ...]:
+    """The blocks with the images that travel with the mail called by their Content-ID."""
+    if not pictures:
+        return tuple(blocks)
+    shown = (replace(block, children=_show_embedded(block.children, pictures)) for block in blocks)
+    return tuple(
+        replace(block, src=CONTENT_ID + pictures[block.src].content_id) if block.src in pictures else block
+        for block in shown
     )
 
 

@@ -34,6 +34,7 @@ HEADLINE, STORY_BLOCK, LEAD, GROUP = "headline", "story", "lead", "group"
 
 NARROW_PIXELS, CELL_PADDING, CHARACTER_PIXELS = 272, 8, 9
 """What a telephone of 320 pixels leaves for a table, and what its cells and the letters in them take."""
+CONTENT_ID = "cid:"
 _LINKS = ("https://", "http://", "mailto:")
 # What a wrong template raises when it runs.
 _MISTAKES = (
@@ -171,8 +172,8 @@ def is_link(address: str | None) -> bool:
 
 
 def is_image(address: str) -> bool:
-    """Whether an image may be loaded from there: https only, so that no client warns of mixed content."""
-    return address.lower().startswith("https://")
+    """Whether a mail may show an image of that address: https, so that no client warns of mixed content, or its own."""
+    return address.lower().startswith(("https://", CONTENT_ID))
 
 
 def break_lines(text: str) -> Markup:

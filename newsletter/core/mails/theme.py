@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from newsletter.core.errors import TemplateError
-from newsletter.core.mails.templates import FRAME, STORY, TemplateFile, Templates, is_image
+from newsletter.core.mails.templates import FRAME, STORY, TemplateFile, Templates
 
 THEME = "theme.toml"
 FIRST_THEME = "brief"
@@ -32,7 +32,7 @@ def _check_family(family: str) -> str:
 
 
 def _check_image(address: str) -> str:
-    if address and not is_image(address):
+    if address and not address.startswith("https://"):
         raise ValueError("an image is loaded from an https address")
     return address
 
@@ -69,7 +69,7 @@ class Logo(_Table):
 
 
 class Script(_Table):
-    """How a language is set that needs fonts of its own, or more height: of text in pixels, of headings by their size."""
+    """How a language is set that needs its own fonts, or more height: of text in pixels, of headings by their size."""
 
     family: Family
     line: int | None = Field(default=None, ge=20, le=60)
@@ -111,7 +111,7 @@ class Theme(_Table):
         return script.family if script else self.fonts.headings if is_heading else self.fonts.text
 
     def choose_line(self, language: str, line: int = 0, size: int = 0) -> int:
-        """The line height in pixels for text in a language; `line` is what it would be in English, `size` a heading's."""
+        """The line height in pixels for text in a language; `line` is that of English, `size` that of a heading."""
         line = line or self.fonts.line
         script = self._find_script(language)
         if script and script.heading and size:
