@@ -24,7 +24,7 @@ from newsletter.core.briefs.matter import read_language
 from newsletter.core.briefs.parser import date_in_name
 from newsletter.core.briefs.text import allow_image, clean_text
 from newsletter.core.errors import BriefError
-from newsletter.core.model import Brief, BriefWarning, Story, fold
+from newsletter.core.model import Block, BlockKind, Brief, BriefWarning, Story, fold
 
 TITLE_LENGTH = 100
 """The longest title, in characters, made from the text of an item that has none."""
@@ -45,6 +45,8 @@ class _Item:
     link: str
     guid: str | None
     categories: tuple[str, ...]
+    image: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +114,14 @@ def is_json_feed(data: bytes) -> bool:
 def _story(item: _Item) -> Story:
     url = allow_image(item.link, item.base)
     by_hand, body = _take_topics(item.body)
+    blocks = parse_html(body, base=url or item.base)
+    image = allow_image(item.image, item.base)
+    if image and not any(inner.kind is BlockKind.IMAGE for block in blocks for inner in block.walk()):
+        blocks = (Block(kind=BlockKind.IMAGE, src=image), *blocks)
     story = Story(
         title=_plain(item.title),
-        blocks=parse_html(body, base=url or item.base),
+        blocks=blocks,
+        language=read_language(item.language),
         by_hand=by_hand,
         by_hand_place="first line" if by_hand else "",
         url=url,
@@ -206,7 +213,20 @@ def _xml_item(entry: Any, base: str) -> _Item:
         link=_text(entry, "link"),
         guid=_text(entry, "id") or None,
         categories=_clean_each(terms),
+        image=_find_image(entry),
+        language=_text(entry.get("title_detail") or {}, "language"),
     )
+
+
+def _find_image(entry: Any) -> str:
+    """The picture that an item names beside its text: an enclosure (RSS 2.0), or Media RSS."""
+    media = [m for m in entry.get("media_content") or () if m.get("medium") == "image" or _is_picture(m)]
+    enclosed = [e for e in entry.get("enclosures") or () if _is_picture(e)]
+    return next((str(m.get("url") or m.get("href") or "") for m in (*enclosed, *media)), "")
+
+
+def _is_picture(said: Any) -> bool:
+    return str(said.get("type", "")).startswith("image/")
 
 
 def _html_of(detail: Any) -> str:
@@ -263,6 +283,8 @@ def _json_items(items: list[Any], base: str) -> Iterator[_Item]:
                 link=_text(item, "url") or _text(item, "external_url"),
                 guid=_text(item, "id") or None,
                 categories=_clean_each(tags if isinstance(tags, list) else []),
+                image=_text(item, "image") or _text(item, "banner_image"),
+                language=_text(item, "language"),
             )
 
 

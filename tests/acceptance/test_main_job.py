@@ -1,6 +1,7 @@
 """From a brief to every reader's own mail, and a log that agrees with what the SMTP server saw."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -283,6 +284,23 @@ def test_hostile_text_stays_text(ready: Workshop) -> None:
     for evil in ("<script", "javascript:", "onclick", "alert(1)"):
         assert evil not in html
     assert "\n.dot\n" in text.replace("\r\n", "\n")
+
+
+def test_a_mail_bears_its_readers_day_and_is_shown_again_as_it_was(ready: Workshop) -> None:
+    now = datetime.now(UTC)
+    zone, by = ("Pacific/Kiritimati", 1) if now.hour >= 10 else ("Pacific/Pago_Pago", -1)  # UTC+14, UTC-11
+    ready.write("briefs/today.md", f"---\ndate: {now.date()}\n---\n\n# Day\n\n## A comet\n\nIt comes.\n")
+    ready.run("subscribers", "add", "ada@example.org", "--timezone", zone)
+    with run_in_thread(SmtpServer()) as server:
+        ready.use(server)
+        ready.run("send", "--brief", "briefs/today.md")
+    sent = {mail.recipient: mail for mail in server.mails}
+    for address, day in (("ada@example.org", now + timedelta(days=by)), ("cleo@example.org", now)):
+        for part in read_parts(sent[address]):
+            assert f"{day:%A, %B} {day.day}, {day.year}" in part
+    ready.run("subscribers", "add", "ada@example.org", "--timezone", "Europe/Berlin")
+    log = {line["email"]: line["delivery"] for line in ready.run("log", "--json").lines}
+    assert ready.run_raw("mail", log["ada@example.org"]) == sent["ada@example.org"].data
 
 
 def test_a_mail_too_long_is_cut_after_whole_stories_with_a_link_to_the_rest(ready: Workshop) -> None:

@@ -179,6 +179,36 @@ def test_an_item_of_an_image_gets_its_alt_text_as_title() -> None:
     assert feed(rss(f"<description>{html}</description>")).stories[0].title == "A heron"
 
 
+@pytest.mark.parametrize(
+    ("more", "image"),
+    [
+        ('<enclosure url="https://a.example/e.png" type="image/png" length="3"/>', "https://a.example/e.png"),
+        ('<enclosure url="https://a.example/e.mp3" type="audio/mpeg" length="3"/>', None),
+        ('<media:content url="https://a.example/m.jpg" medium="image"/>', "https://a.example/m.jpg"),
+        ('<media:content url="https://a.example/m.mp4" medium="video"/>', None),
+        ('<enclosure url="javascript:alert(1)" type="image/png" length="3"/>', None),
+    ],
+)
+def test_a_picture_beside_the_text_comes_first(more: str, image: str | None) -> None:
+    items = f"<title>A heron</title><description>It stands.</description>{more}"
+    text = rss(items).replace("<rss ", '<rss xmlns:media="http://search.yahoo.com/mrss/" ')
+    (story,) = feed(text).stories
+    assert [block.src for block in story.blocks if block.src] == ([image] if image else [])
+    shown = feed(text.replace("It stands.", "&lt;img src='https://a.example/own.png'&gt; It stands.")).stories[0]
+    assert [block.src for block in shown.blocks if block.src] == ["https://a.example/own.png"]
+
+
+def test_an_item_may_have_a_picture_and_a_language_of_its_own() -> None:
+    item = {"id": "1", "title": "Ein Reiher", "content_text": "Er steht.", "image": "/r.jpg", "language": "de-AT"}
+    brief = feed(json.dumps({**JSON_FEED, "items": [item, {"id": "2", "title": "A heron"}]}))
+    assert [story.language for story in brief.stories] == ["de", "en"]
+    assert brief.stories[0].blocks[0].src == "https://notes.example/r.jpg"
+    atom = '<feed xmlns="http://www.w3.org/2005/Atom" xml:lang="fr"><title>x</title>'
+    atom += "<entry><id>a:1</id><title>Un</title></entry>"
+    last = '<entry><id>a:2</id><title xml:lang="it">Due</title></entry></feed>'
+    assert [story.language for story in feed(atom + last).stories] == ["fr", "it"]
+
+
 def test_links_that_are_no_web_addresses_are_dropped() -> None:
     (story,) = feed(rss("<title>T</title><link>javascript:x</link>")).stories
     assert (story.url, story.links) == (None, ())

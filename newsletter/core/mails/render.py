@@ -234,11 +234,11 @@ class Renderer:
         """The blocks of a story by name; `lead` only where the theme has it."""
         variables = {**self._name_common(chrome), "slot": slots, "story": view}
         blocks = [block for block in (HEADLINE, STORY_BLOCK, LEAD) if self._engine.has_block(template, block)]
-        return {block: self._engine.render_block(template, block, variables) for block in blocks}
+        return self._engine.render_blocks(template, blocks, variables)
 
     def _render_group(self, template: str, group: str, chrome: Chrome) -> str:
         variables = {**self._name_common(chrome), "group": group or chrome.strings["other"]}
-        return self._engine.render_block(template, GROUP, variables)
+        return self._engine.render_blocks(template, (GROUP,), variables)[GROUP]
 
     def _name_common(self, chrome: Chrome) -> dict[str, object]:
         return {

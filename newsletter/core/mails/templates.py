@@ -7,7 +7,7 @@ never a template; what a mail cannot hold is cleaned out of every variable as it
 import difflib
 import re
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.parsers import expat
@@ -92,11 +92,12 @@ class TemplateEngine:
         """Whether a template has a `{% block %}` of this name."""
         return block in self._compile(name).blocks
 
-    def render_block(self, name: str, block: str, variables: Mapping[str, object]) -> str:
-        """Render one `{% block %}` of a template; of an .mjml.j2, as Markup, for use in another."""
+    def render_blocks(self, name: str, blocks: Sequence[str], variables: Mapping[str, object]) -> dict[str, str]:
+        """Render some `{% block %}`s of a template by name; of an .mjml.j2, as Markup, for use in another."""
         template = self._compile(name)
-        rendered = self._run(lambda: "".join(template.blocks[block](template.new_context(dict(variables)))))
-        return Markup(rendered) if _is_markup(name) else rendered  # noqa: S704 - the template escapes what it prints
+        context = template.new_context(dict(variables))
+        kind = Markup if _is_markup(name) else str  # the template escapes what it prints
+        return {block: kind(self._run(lambda b=block: "".join(template.blocks[b](context)))) for block in blocks}  # type: ignore[misc]
 
     def compile_mjml(self, mjml: str) -> str:
         """MJML to HTML. TemplateError with the template's line, as near as can be told, when it is not well-formed."""
