@@ -136,6 +136,7 @@ def test_every_page_is_accessible_fits_and_says_nothing_in_the_console(house: Ho
     assert not wrong, "\n".join(f"{place}: {found}" for place, found in wrong.items())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_the_pages_of_readers_are_too_from_left_and_from_right(house: House, browser: Browser, language: str) -> None:
     signer = Signer(["0123456789abcdef0123456789abcdef"])

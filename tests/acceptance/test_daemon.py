@@ -85,6 +85,7 @@ def audit(workshop: Workshop) -> Any:
     return workshop.run("audit", "--json").json
 
 
+@pytest.mark.long
 def test_publishes_delivers_serves_and_ends_when_told(crowd: Workshop, start: Start) -> None:
     with run_in_thread(SmtpServer()) as server:
         crowd.use(server)
@@ -111,6 +112,7 @@ def test_publishes_delivers_serves_and_ends_when_told(crowd: Workshop, start: St
     assert crowd.run("status", "--json").json["running"] is False
 
 
+@pytest.mark.long
 def test_the_end_of_the_daemon_ends_its_pages_however_it_came(crowd: Workshop, start: Start) -> None:
     with run_in_thread(SmtpServer()) as server:
         crowd.use(server)
@@ -216,6 +218,7 @@ def refuse() -> str:
     return ran.stderr
 
 
+@pytest.mark.long
 def test_what_cannot_work_stops_it_at_the_start(crowd: Workshop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

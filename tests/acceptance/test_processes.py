@@ -87,6 +87,7 @@ def test_after_kill_9_nobody_is_lost_and_at_most_one_mail_a_connection_is_in_dou
         assert expected() - set(counts) <= {line["email"] for line in doubtful}
 
 
+@pytest.mark.long
 def test_two_sends_at_once_mail_everyone_once_and_report_the_same_books(crowd: Workshop, start: Start) -> None:
     with run_in_thread(SmtpServer()) as server:
         crowd.use(server)

@@ -115,6 +115,7 @@ def test_a_reserved_domain_is_one_line(house: House) -> None:
     assert list(check_dns(house.open(FROM=""))) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_resolver_that_does_not_answer_ends_the_asking(house: House, silent: bool) -> None:
     names = ("ledger.dev",)

@@ -206,6 +206,7 @@ def test_what_was_deferred_before_its_domain_was_shut_is_owed_only_later_too(pub
     assert len(server.mails) == 21
 
 
+@pytest.mark.long
 def test_a_domain_that_stalls_does_not_hold_up_the_others(publisher: Publisher) -> None:
     """Three domains stall, as many mails to each as to all others; the others go through while they do."""
     addresses = [

@@ -173,6 +173,7 @@ def test_many_domains_with_limits_do_not_fill_the_memory_either(publisher: Publi
     assert count_mails(server) + count_mails(rest) == dict.fromkeys([*slow, *people("other.org", 200)], 1)
 
 
+@pytest.mark.long
 def test_a_domain_that_was_set_aside_comes_to_its_end_in_the_same_run(publisher: Publisher) -> None:
     issue = publish_for(publisher, [*people(CORP, 700), *people("other.org", 300)])
     server = SmtpServer()

@@ -153,6 +153,7 @@ def test_an_imap_mailbox_is_emptied_into_its_folders(house: House, box: tuple[Pa
     assert suppression_of(house, "ann@example.org") == "unknown user"
 
 
+@pytest.mark.long
 @needs_dovecot
 def test_what_comes_while_we_wait_is_taken_at_once(house: House, box: tuple[Path, Path]) -> None:
     folder, maildir = box
