@@ -144,7 +144,10 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """A node of a story's body. Text sits in `spans`, nested blocks in `children`; `src` and `alt` belong to IMAGE."""
+    """A node of a story's body. Text sits in `spans`, nested blocks in `children`; `src` and `alt` belong to IMAGE.
+
+    `level` is a heading's, or the first number of an ordered list that does not begin with 1.
+    """
 
     kind: BlockKind
     spans: tuple[Span, ...] = ()

@@ -64,7 +64,9 @@ REASONS = {
     "Gmail on the mobile web turns a mail with a text from right to left; the letters stay": "dir attribute; direction",
     "of the preheader, which is hidden in several ways, with letters of one pixel": "display:none; opacity; overflow",
     "of pictures, and there it is auto": "height property",
-    "a word longer than a line, or a line of code, widens the mail": "overflow-wrap; white-space; word-break",
+    "a word longer than a line, or a line of code, widens the mail": (
+        "overflow-wrap; white-space; word-break; table-layout"
+    ),
     "the next font of the list is taken": "system-ui, ui-serif, ui-sans-serif, ui-rounded, ui-monospace",
     "`start` then is the left or right of the cell around, which MJML writes for the mail's language": "text-align",
     "what is missing is not used (reversed, `/`, ellipses, flex, rem, 650, in a cell, pictures, -1px, of a table)": (

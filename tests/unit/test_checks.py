@@ -204,7 +204,7 @@ def test_an_image_of_a_story_is_placed_at_the_story() -> None:
     )
     mail = make_mail(replace(make_story("A"), line=7, blocks=(block(BlockKind.QUOTE, shown),)))
     (finding,) = check_images(mail)
-    assert (finding.code, finding.place) == ("image.address", "day.md:7")
+    assert (finding.code, finding.place) == ("image.silent", "day.md:7")
 
 
 @pytest.mark.parametrize(

@@ -401,3 +401,8 @@ def test_title_key_keeps_what_tells_titles_apart() -> None:
 
 def test_images_may_not_be_mail_addresses() -> None:
     assert allow_image("mailto:a@b.example") is None
+
+
+def test_an_ordered_list_knows_its_first_number() -> None:
+    starts = [parse_html(f"<ol{start}><li>x</li></ol>")[0].level for start in ("", " start=7", " start=1", " start=-3")]
+    assert starts == [0, 7, 0, 0]

@@ -98,7 +98,7 @@ def test_a_footer_without_a_way_out_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "what"),
     [
-        ("brief/frame.mjml.j2", "{{ language }}", "{{ langage }}", "'langage' is no variable of a template"),
+        ("brief/frame.mjml.j2", "{{ language }}", "{{ langage }}", "'langage' is no variable of this template"),
         ("mail.txt.j2", "slot.date", "slot.day", "'slot' has no 'day'"),
         ("parts.mjml.j2", "{{ t.view }}", "{{ t.vew }}", "'t' has no 'vew'"),
         ("body.mjml.j2", "host=story.host", "host=story.hst", "'story' has no 'hst'"),
@@ -106,6 +106,20 @@ def test_a_footer_without_a_way_out_is_refused() -> None:
         ("brief/story.mjml.j2", "body.write_topics", "body.write_topic", "'body' has no 'write_topic'"),
         ("brief/story.mjml.j2", "{{ group }}", "{% if false %}{{ gruop }}{% endif %}", "'gruop' is no variable"),
         ("brief/story.mjml.j2", "{{ group }}", "{{ group | safe }}", "'safe' is not escaped"),
+        ("brief/story.mjml.j2", "{{ group }}", "{{ group }}{{ headline_list }}", "'headline_list' is no variable"),
+        ("brief/story.mjml.j2", "{{ group }}", "{% if group is nottest %}x{% endif %}", "there is no test 'nottest'"),
+        ("brief/story.mjml.j2", "{{ group }}", "{% if story.url %}{{ group | up }}{% endif %}", "no filter 'up'"),
+        ("body.mjml.j2", "{{ story.title }}</h2>", '{{ story["titel"] }}</h2>', "'story' has no 'titel'"),
+        ("brief/frame.mjml.j2", 'region("more")', 'region("mor")', "a region is one of 'headlines', 'more'"),
+        ("mail.txt.j2", 'region("more")', "region(title)", "a region is one of"),
+        (
+            "parts.mjml.j2",
+            "{{ slot.more_stories }}",
+            "{{ slot.more_stories | upper }}",
+            "not filtered, compared or cut",
+        ),
+        ("mail.txt.j2", "{{ slot.view }}", "{{ slot.view[:5] }}", "'slot.view' is put in later"),
+        ("mail.txt.j2", "{{ story_list -}}", "{% if story_list == '' %}{% endif %}{{ story_list -}}", "put in later"),
         ("brief/story.mjml.j2", "{{ group }}", "{% autoescape false %}{{ group }}{% endautoescape %}", "autoescape"),
     ],
 )
@@ -121,8 +135,18 @@ def test_a_missing_file_or_block_is_named() -> None:
         Renderer({name: file for name, file in BUILTIN.items() if name != "story.txt.j2"})
     with pytest.raises(TemplateError, match=r"custom/brief/story\.mjml\.j2, line 1: it has no block 'group'"):
         Renderer(change("brief/story.mjml.j2", "{% block group %}", "{% block day %}"))
-    with pytest.raises(TemplateError, match=r"hold no own\.mjml\.j2"):
+    with pytest.raises(TemplateError, match="there is no template 'own.mjml.j2'"):
         compile_all(change("brief/frame.mjml.j2", "{{ parts.preheader() }}", "{% include 'own.mjml.j2' %}"))
+
+
+def test_a_slot_that_a_macro_changes_is_refused_before_anything_is_sent() -> None:
+    shout = "{% macro shout(text) %}{{ text | upper }}{% endmacro %}{{ shout(slot.view) }}"
+    with pytest.raises(TemplateError, match="changes a slot"):
+        compile_all(change("brief/story.mjml.j2", "{{ body.write_source() }}", shout))
+    with pytest.raises(
+        TemplateError, match=r"story\.mjml\.j2, line 1: it prints 'reading_time', which cannot stand there"
+    ):
+        compile_all(change("brief/story.mjml.j2", "{{ body.write_source() }}", "{{ slot.reading_time }}"))
 
 
 def test_a_template_may_import_single_macros() -> None:

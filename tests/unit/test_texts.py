@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.core.mails.texts import find_base_direction, find_language, isolate_text, measure_reading
+from newsletter.core.mails.texts import (
+    find_base_direction,
+    find_language,
+    find_script_direction,
+    isolate_text,
+    measure_reading,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +77,16 @@ def test_the_usual_direction_holds_where_a_third_of_the_letters_have_it(text: st
 def test_only_text_of_the_other_direction_is_isolated() -> None:
     assert isolate_text("paper.example", "ltr") == "paper.example"
     assert isolate_text("paper.example", "rtl") == "\u2068paper.example\u2069"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Apple تطلق iPhone 20 Pro أعلنت الشركة عن هاتف iPhone 20 Pro وساعة Apple Watch Ultra 4.", "ar"),
+        ("نظام جديد https://example.org/a-very-long-address-of-nothing-but-latin-letters", "ar"),
+        ("Microsoft: Windows 12 is out, and everybody has to wait.", "en"),
+    ],
+)
+def test_names_and_addresses_in_latin_letters_make_no_arabic_story_english(text: str, language: str) -> None:
+    assert find_language(text, "ar") == language
+    assert find_script_direction(language) == {"ar": "rtl", "en": "ltr"}[language]

@@ -125,7 +125,9 @@ class _Reader(HTMLParser):
             if tag in ("td", "th"):
                 self._reset_style()
                 self._strong = int(tag == "th")
-            self.tree.open_container(_CONTAINERS[tag], ordered=tag == "ol")
+            start = attributes.get("start", "")
+            number = int(start) if start.isascii() and start.isdecimal() and len(start) < 7 else 1
+            self.tree.open_container(_CONTAINERS[tag], ordered=tag == "ol", start=number)
         elif tag in _HEADINGS:
             self.tree.start_leaf(BlockKind.HEADING, _HEADINGS[tag])
         elif tag in _PREFORMATTED:

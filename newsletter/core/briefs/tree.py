@@ -7,6 +7,7 @@ refuses depth: containers deeper than MAX_DEPTH melt into their parents, so that
 import re
 from collections import Counter
 from collections.abc import Set
+from dataclasses import replace
 from typing import NamedTuple
 
 from newsletter.core.model import Block, BlockKind, Span
@@ -39,9 +40,10 @@ class Style(NamedTuple):
 class _Container:
     """A block that is still open."""
 
-    def __init__(self, kind: BlockKind, *, ordered: bool = False) -> None:
+    def __init__(self, kind: BlockKind, *, ordered: bool = False, start: int = 1) -> None:
         self.kind = kind
         self.ordered = ordered
+        self.start = start
         self.children: list[Block] = []
 
 
@@ -56,15 +58,18 @@ class TreeBuilder:
         self._leaf = BlockKind.PARAGRAPH
         self._level = 0
 
-    def open_container(self, kind: BlockKind, *, ordered: bool = False) -> None:
-        """Open a quote, list, item, table, row or cell; a stray item, row or cell only ends the paragraph."""
+    def open_container(self, kind: BlockKind, *, ordered: bool = False, start: int = 1) -> None:
+        """Open a quote, list, item, table, row or cell; a stray item, row or cell only ends the paragraph.
+
+        `start` is the number of an ordered list's first item.
+        """
         self._flush()
         parent = _PARENTS.get(kind)
         if parent and not self._pop_to(parent, also=_BARRIERS[kind] - {parent}):
             if kind is not BlockKind.CELL or not self._pop_to(BlockKind.TABLE):
                 return
             self._push(BlockKind.ROW)
-        self._push(kind, ordered=ordered)
+        self._push(kind, ordered=ordered, start=start)
 
     def close_container(self, kind: BlockKind) -> None:
         """Close the nearest open container of this kind and all inside it; without one, only the paragraph ends."""
@@ -118,11 +123,11 @@ class TreeBuilder:
             self._pop()
         return tuple(self._open[0].children)
 
-    def _push(self, kind: BlockKind, *, ordered: bool = False) -> None:
+    def _push(self, kind: BlockKind, *, ordered: bool = False, start: int = 1) -> None:
         if len(self._open) > MAX_DEPTH:
             self._melted[kind] += 1
         else:
-            self._open.append(_Container(kind, ordered=ordered))
+            self._open.append(_Container(kind, ordered=ordered, start=start))
 
     def _pop_to(self, kind: BlockKind, also: Set[BlockKind] = frozenset()) -> bool:
         for index in range(len(self._open) - 1, 0, -1):
@@ -137,6 +142,8 @@ class TreeBuilder:
     def _pop(self) -> None:
         container = self._open.pop()
         block = _close(container.kind, container.children, ordered=container.ordered)
+        if container.ordered and container.start != 1:
+            block = replace(block, level=container.start)
         if not _is_empty(block):
             self._place(block)
 

@@ -83,6 +83,7 @@ CODES = {
             "link.mismatch": "a link's text is an address of another host than it leads to",
             "link.unanswered": "`--online`: whether the page is there cannot be told",
             "image.address": "a linked image's alt text is only the address that it leads to",
+            "image.silent": "an image of a story has no alt text",
             "heading.skipped": "a heading's level is more than one below the heading before it",
             "heading.empty": "a heading has no text",
             "contrast.forced": "text is too pale on its background where a client darkens the mail as it likes",

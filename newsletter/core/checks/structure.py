@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from newsletter.core.checks.findings import Finding, find
 from newsletter.core.checks.mail import CheckedMail
 from newsletter.core.checks.page import HEADINGS
+from newsletter.core.model import BlockKind
 
 _NO_LANGUAGE = ("", "und")  # MJML writes lang="und" dir="auto" where a template says nothing
 
@@ -41,7 +42,13 @@ def check_headings(mail: CheckedMail) -> Iterator[Finding]:
 
 
 def check_images(mail: CheckedMail) -> Iterator[Finding]:
-    """Alt text always (an empty one is right for decoration), and https."""
+    """Alt text always (an empty one is right for decoration, which a story's images seldom are), and https."""
+    for told in mail.sources:
+        for block in (inner for top in told.story.blocks for inner in top.walk()):
+            if block.kind is BlockKind.IMAGE and not block.alt:
+                remedy = "Say in words what it shows: some readers see nothing else"
+                said = f"the image “{block.src}” of a story has no alt text. {remedy}"
+                yield find("image.silent", mail.place_in_brief(told.story.line), said)
     for element in mail.page.find_all("img"):
         source, alt = element.attributes.get("src", "").strip(), element.attributes.get("alt")
         place = mail.place_of(element, source)

@@ -1,5 +1,6 @@
 """What an inbox shows of a mail before it is opened: the subject, and the preheader after it."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from newsletter.core.mails.chrome import choose_form
@@ -8,6 +9,7 @@ from newsletter.core.mails.parts import StoryParts, Words
 from newsletter.core.mails.quoted import clean_line
 
 SUBJECT_COLUMNS = 60
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 SHORTEST_LEAD = 20  # columns; a lead is cut no further for the sake of what stands around it
 PREHEADER_CHARACTERS = 40  # at least
 PREHEADER_COLUMNS = 130  # at most
@@ -18,7 +20,7 @@ def write_subject(words: Words, titles: Sequence[str]) -> str:
 
     The lead stays whole where it fits; what stands around it grows shorter before it does.
     """
-    lead, others = clean_line(titles[0]), len(titles) - 1
+    lead, others = clean_line(_BIDI.sub("", titles[0])), len(titles) - 1
     if words.subject_pattern is not None:
         pattern, names = words.subject_pattern, {**words.subject_names, "count": str(len(titles))}
         return _fit_lead(lambda shown: clean_line(pattern.format_map({**names, "lead": shown})), lead)
@@ -37,6 +39,8 @@ def write_subject(words: Words, titles: Sequence[str]) -> str:
 def write_preheader(words: Words, stories: Sequence[StoryParts]) -> str:
     """What an inbox shows after the subject: the next headlines; where they are short, what the stories begin with."""
     said = clean_line(" · ".join(s.title[: 2 * PREHEADER_COLUMNS] for s in stories[1:5]))
+    if words.short_subject is not None:  # in the mail each title stands alone; here one would turn the others
+        said = _BIDI.sub("", said)
     for offer in (*(s.teaser for s in stories[:5]), words.preheader):
         if len(said) >= PREHEADER_CHARACTERS:
             break

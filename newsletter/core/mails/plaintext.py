@@ -9,7 +9,7 @@ from itertools import groupby
 
 from newsletter.core.mails.columns import TEXT_COLUMNS, wrap_text
 from newsletter.core.mails.quoted import clean_text
-from newsletter.core.mails.templates import is_link
+from newsletter.core.mails.templates import is_image, is_link
 from newsletter.core.model import Block, BlockKind, Span
 
 NARROWEST = 24
@@ -46,7 +46,7 @@ class _Writer:
                 code = clean_text("".join(span.text for span in block.spans)).strip("\n")
                 return [f"    {line}".rstrip() for line in code.split("\n")] if code.strip() else []
             case BlockKind.IMAGE:
-                return wrap_text(self._write_image(block), columns) if block.alt or block.spans else []
+                return wrap_text(self._write_image(block), columns) if block.alt or _is_shown(block) else []
             case BlockKind.RULE:
                 return ["* * *"]
             case BlockKind.TABLE:
@@ -66,7 +66,7 @@ class _Writer:
 
     def _write_list(self, block: Block, columns: int) -> list[str]:
         written: list[str] = []
-        for number, item in enumerate(block.children, 1):
+        for number, item in enumerate(block.children, block.level or 1):
             mark = f"{number}. " if block.ordered else "- "
             for index, line in enumerate(self._write_content(item, columns - len(mark)) or [""]):
                 written.append(f"{' ' * len(mark) if index else mark}{line}".rstrip())
@@ -92,3 +92,8 @@ class _Writer:
 
     def _number(self, address: str) -> int:
         return self.notes.setdefault(address, len(self.notes) + 1)
+
+
+def _is_shown(image: Block) -> bool:
+    """Whether an image without words is more than decoration: it links somewhere, and the HTML shows it."""
+    return bool(image.spans) and is_image(image.src)

@@ -4,7 +4,7 @@ A story's rows are the same wherever they stand, but for the first of a mail whe
 They are cut from a document built with the frame's own head, many stories from one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -22,7 +22,7 @@ from newsletter.core.mails.order import OTHER
 from newsletter.core.mails.parts import Frame, Sender, StoryParts, Words
 from newsletter.core.mails.quoted import Passage, Segments, clean_line, measure_octets
 from newsletter.core.mails.shortening import shorten_view
-from newsletter.core.mails.slots import MAIN, SLOT_OCTETS, Marker
+from newsletter.core.mails.slots import MAIN, PERSON_SLOTS, REGIONS, SLOT_OCTETS, Marker
 from newsletter.core.mails.story_view import StoryView, view_story
 from newsletter.core.mails.templates import (
     FRAME,
@@ -122,10 +122,13 @@ class Renderer:
             marker,
             text=text.rstrip() + "\n",
             html=self._engine.compile_mjml(html) + "\n",
-            regions=(MAIN, "headlines", "more"),
+            regions=(MAIN, *REGIONS),
             slot_octets={**SLOT_OCTETS, "topics": _measure_topics(sender, chrome)},
         )
         _demand_slots(passages[MAIN], self._templates)
+        _refuse_slots(
+            passages.values(), {*SLOT_OCTETS, *REGIONS, "headline_list", "story_list"}, self._templates, FRAME
+        )
         names = {"title": title, "name": sender.name, "date": chrome.format_day(date)}
         return Frame(
             sender=sender,
@@ -194,7 +197,9 @@ class Renderer:
             "story_list": sheet.rows,
         }
         html = self._engine.compile_mjml(self._engine.render(FRAME, shell))
-        return _cut_both(sheet.marker, text=sheet.text, html=html, regions=sheet.names, slot_octets=SLOT_OCTETS)
+        passages = _cut_both(sheet.marker, text=sheet.text, html=html, regions=sheet.names, slot_octets=SLOT_OCTETS)
+        _refuse_slots(passages.values(), PERSON_SLOTS, self._templates, STORY)
+        return passages
 
     def render_mjml(self, edition: Edition, sources: Sequence[StorySource], recipient: Recipient, links: Links) -> str:
         """The MJML of an edition filled for a person, to look at. `sources` are the edition's stories, in its order."""
@@ -262,7 +267,7 @@ class Renderer:
 def _load_engine(files: tuple[tuple[str, TemplateFile], ...]) -> TemplateEngine:
     """Templates compiled and looked through; 60 ms, and so kept for who makes a renderer again."""
     engine = TemplateEngine(dict(files))
-    lint_templates(engine.trees, {name: file.path for name, file in files})
+    lint_templates(engine.trees, {name: file.path for name, file in files}, engine.environment)
     return engine
 
 
@@ -340,6 +345,16 @@ def _demand_slots(mail: Passage, templates: Templates) -> None:
             if slot not in segments.pieces:
                 where = place_end(templates[name])
                 raise TemplateError(f"{where}: up to here it prints no {{{{ {spelling} }}}}, which every mail needs")
+
+
+def _refuse_slots(passages: Iterable[Passage], allowed: Container[str], templates: Templates, template: str) -> None:
+    """A mail that could not be filled must not be published."""
+    for passage in passages:
+        for piece in (*passage.html.pieces, *passage.text.pieces):
+            if isinstance(piece, str) and piece not in allowed:
+                raise TemplateError(
+                    f"{templates[template].path}, line 1: it prints {piece!r}, which cannot stand there"
+                )
 
 
 def _measure_topics(sender: Sender, chrome: Chrome) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping
 
 from markupsafe import Markup
 
+from newsletter.core.errors import TemplateError
 from newsletter.core.mails.quoted import Piece, Segments, encode_quoted, measure_octets
 
 PERSON_SLOTS = ("address", "topics", "date", "unsubscribe", "unsubscribe_mailto", "preferences", "view")
@@ -24,6 +25,11 @@ SLOT_OCTETS: Mapping[str, int] = dict.fromkeys(PERSON_SLOTS, 600) | {
     "date": 200,
 }
 MAIN = "main"
+REGIONS = ("headlines", "more")
+
+
+SEEN_LETTERS = 10
+"""So much of a mark shows that it was there, where a template has cut or changed it."""
 
 
 class Marker:
@@ -51,6 +57,9 @@ class Marker:
 
     def cut(self, rendered: str, regions: Container[str], slot_octets: Mapping[str, int]) -> dict[str, Segments]:
         """The wanted regions by name, where they are; `main` is what stands in none."""
+        whole = len(re.findall(rf"{self._word}-(?:slot|begin|end)-[a-z0-9_]+-", rendered))
+        if whole != len(re.findall(self._word[:SEEN_LETTERS], rendered, re.IGNORECASE)):
+            raise TemplateError("a template changes a slot, which is put in later, as it is")
         found = re.split(rf"{self._word}-(slot|begin|end)-([a-z0-9_]+)-", rendered)
         pieces: dict[str, list[Piece]] = defaultdict(list)
         sizes: dict[str, int] = defaultdict(int)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 from markupsafe import escape
 
@@ -10,8 +9,8 @@ from newsletter.core.mails.chrome import Chrome
 from newsletter.core.mails.columns import shorten_text
 from newsletter.core.mails.plaintext import PlainText, write_plain_text
 from newsletter.core.mails.quoted import clean_text
-from newsletter.core.mails.templates import CONTENT_ID, is_image, is_link
-from newsletter.core.mails.texts import find_base_direction, find_language
+from newsletter.core.mails.templates import CONTENT_ID, find_host, is_image
+from newsletter.core.mails.texts import find_language, find_script_direction
 from newsletter.core.model import Block, BlockKind, Picture, Story
 
 TITLE_OCTETS = 15_000
@@ -52,16 +51,17 @@ def view_story(story: Story, topics: Sequence[str], chrome: Chrome) -> StoryView
     title = clean_text(story.title).replace("\n", " ").strip()
     if len(escape(title).encode()) > TITLE_OCTETS:
         title = shorten_text(title, TITLE_COLUMNS)
-    host = _find_host(story.url)
+    host = find_host(story.url)
     text = f"{title} {story.text}"
+    language = find_language(text, story.language or chrome.language)
     return StoryView(
         title=title,
         topics=tuple(topics),
         blocks=_show_embedded(story.blocks, {picture.address: picture for picture in story.pictures}),
         url=story.url if host else None,
         host=host,
-        language=find_language(text, story.language or chrome.language),
-        direction=find_base_direction(text, chrome.direction),
+        language=language,
+        direction=find_script_direction(language),
         plain=write_plain_text(story.blocks, image=chrome.strings["image"]),
     )
 
@@ -75,11 +75,3 @@ def _show_embedded(blocks: Sequence[Block], pictures: Mapping[str, Picture]) -> 
         replace(block, src=CONTENT_ID + pictures[block.src].content_id) if block.src in pictures else block
         for block in shown
     )
-
-
-def _find_host(url: str | None) -> str:
-    """The host of an http or https address; empty where it is none that could be linked."""
-    try:
-        return urlsplit(url).hostname or "" if url and is_link(url) else ""
-    except ValueError:  # such as http://[
-        return ""

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 from xml.parsers import expat
 
 import jinja2
@@ -21,7 +22,7 @@ from mjml import mjml2html
 from newsletter.core.errors import TemplateError
 from newsletter.core.mails.columns import measure_columns
 from newsletter.core.mails.quoted import clean_text
-from newsletter.core.mails.texts import find_base_direction, isolate_text
+from newsletter.core.mails.texts import UNSPACED, find_base_direction, isolate_text
 from newsletter.core.model import Block
 
 LANGUAGES = "languages.toml"
@@ -34,6 +35,7 @@ HEADLINE, STORY_BLOCK, LEAD, GROUP = "headline", "story", "lead", "group"
 
 NARROW_PIXELS, CELL_PADDING, CHARACTER_PIXELS = 272, 8, 9
 """What a telephone of 320 pixels leaves for a table, and what its cells and the letters in them take."""
+LONGEST_WORD = 14
 CONTENT_ID = "cid:"
 _LINKS = ("https://", "http://", "mailto:")
 # What a wrong template raises when it runs.
@@ -71,7 +73,7 @@ class TemplateEngine:
         """TemplateError when a template or one of its blocks is missing, or has a syntax error."""
         self._templates = {name: file for name, file in templates.items() if name.endswith((".mjml.j2", ".txt.j2"))}
         self._loader = _Loader(self._templates)
-        self._environment = _make_environment(self._loader)
+        self.environment = _make_environment(self._loader)
         for name in (FRAME, STORY, MAIL_TEXT, STORY_TEXT, *self._templates):
             self._compile(name)
         for name in (STORY, STORY_TEXT):
@@ -113,7 +115,7 @@ class TemplateEngine:
 
     def _compile(self, name: str) -> Compiled:
         try:
-            return self._environment.get_template(name)
+            return self.environment.get_template(name)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"{error.filename}, line {error.lineno}: {error.message}") from None
 
@@ -122,7 +124,7 @@ class TemplateEngine:
             return render()
         except _MISTAKES:
             try:
-                self._environment.handle_exception()  # puts the template's lines for those of its compiled code
+                self.environment.handle_exception()  # puts the template's lines for those of its compiled code
             except _MISTAKES as error:
                 raise self._explain_jinja(error) from error
 
@@ -177,6 +179,14 @@ def is_image(address: str) -> bool:
     return address.lower().startswith(("https://", CONTENT_ID))
 
 
+def find_host(address: str | None) -> str:
+    """The host of an http or https address; empty where it is none that could be linked."""
+    try:
+        return urlsplit(address).hostname or "" if address and is_link(address) else ""
+    except ValueError:  # such as http://[
+        return ""
+
+
 def break_lines(text: str) -> Markup:
     """Escape text for HTML, with `<br>` for its line breaks."""
     return Markup("<br />").join(clean_text(text).split("\n"))
@@ -188,14 +198,25 @@ def write_dir(text: str, around: str) -> Markup:
     return Markup(f' dir="{own}"') if own != around else Markup()  # noqa: S704 - ltr or rtl
 
 
-def is_narrow(table: Block) -> bool:
-    """Whether a table fits a telephone without breaking its words."""
+def is_long_worded(cell: Block) -> bool:
+    """Whether a table's cell has a word that would make the table too wide; then it may break."""
+    return _measure_words(cell) > LONGEST_WORD
+
+
+def is_crowded(table: Block) -> bool:
+    """Whether a table with long words has no room for these on a telephone, unless all its columns are equally wide."""
     widest: dict[int, int] = {}
     for row in table.children:
         for column, cell in enumerate(row.children):
-            words = (word for inner in cell.walk() for word in inner.text.split())
-            widest[column] = max(widest.get(column, 0), *map(measure_columns, words), 0)
-    return sum(widest.values()) * CHARACTER_PIXELS + len(widest) * CELL_PADDING <= NARROW_PIXELS
+            widest[column] = max(widest.get(column, 0), _measure_words(cell))
+    least = sum(min(width, LONGEST_WORD) for width in widest.values()) * CHARACTER_PIXELS
+    return max(widest.values(), default=0) > LONGEST_WORD and least + len(widest) * CELL_PADDING > NARROW_PIXELS
+
+
+def _measure_words(cell: Block) -> int:
+    """The columns of the longest run of text that no line break falls into: Chinese breaks anywhere."""
+    runs = (run for inner in cell.walk() for word in inner.text.split() for run in UNSPACED.split(word))
+    return max(map(measure_columns, runs), default=0)
 
 
 class _Loader(BaseLoader):
@@ -224,8 +245,8 @@ def _make_environment(loader: BaseLoader) -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    environment.tests.update(link=is_link, image=is_image, narrow=is_narrow)
-    environment.filters.update(break_lines=break_lines, dir=write_dir, isolate=isolate_text)
+    environment.tests.update(link=is_link, image=is_image, long_worded=is_long_worded, crowded=is_crowded)
+    environment.filters.update(break_lines=break_lines, dir=write_dir, host=find_host, isolate=isolate_text)
     return environment
 
 

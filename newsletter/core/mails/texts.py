@@ -11,6 +11,7 @@ from collections import Counter
 WORDS_A_MINUTE = 230  # Brysbaert 2019: 238 for English non-fiction
 CHARACTERS_A_MINUTE = 400  # of scripts that write no spaces
 ISOLATE_OCTETS = 6  # of the two marks around a text of the other direction
+OWN_SHARE = 5  # a fifth of the letters: a report on Apple and Microsoft may have no more in Arabic ones
 MOST_CHARACTERS = 2_000  # of a text are looked at
 
 # The letters of a script, and the languages that are written in it, the commonest first.
@@ -30,30 +31,38 @@ _SCRIPTS = {
     "thai": (r"[\u0e00-\u0e7f]", ("th",)),
 }
 _LETTERS = {script: re.compile(letters) for script, (letters, _) in _SCRIPTS.items()}
+_ADDRESS = re.compile(r"\S+://\S+|www\.\S+|\S+@\S+")
 _URDU = re.compile("[ٹڈڑںے]")
 _PERSIAN = re.compile("[پچژگ]")
-_UNSPACED = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\u0e00-\u0e7f\U00020000-\U0003134f]")
+UNSPACED = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\u0e00-\u0e7f\U00020000-\U0003134f]")
 _ENGLISH = "en"
 
 
 def find_language(text: str, declared: str) -> str:
-    """The language of a text that is declared to be in one: that, unless it is never written in these letters."""
-    sample = text[:MOST_CHARACTERS]
-    if sample.isascii() and declared not in _FOREIGN:
+    """The language of a text that is declared to be in one: that, unless hardly a letter of it is written so."""
+    sample = _ADDRESS.sub(" ", text[:MOST_CHARACTERS])
+    primary = declared.partition("-")[0]
+    if sample.isascii() and primary not in _FOREIGN:
         return declared
     counts = Counter({script: len(letters.findall(sample)) for script, letters in _LETTERS.items()})
     if counts["kana"] and counts["kana"] * 20 > counts["han"]:
         counts["kana"] += counts["han"]
     script, count = counts.most_common(1)[0]
     languages = _SCRIPTS[script][1]
-    primary = declared.partition("-")[0]
-    if not count or primary in languages:
+    own = max((counts[name] for name, (_, written) in _SCRIPTS.items() if primary in written), default=0)
+    if not count or primary in languages or own * OWN_SHARE >= counts.total():
         return declared
     if not languages:
         return _ENGLISH if primary in _FOREIGN else declared
     if script == "arabic":
         return "ur" if _URDU.search(sample) else "fa" if _PERSIAN.search(sample) else "ar"
     return languages[0]
+
+
+def find_script_direction(language: str) -> str:
+    """`ltr` or `rtl`, by the script that a language is written in."""
+    right_to_left = (*_SCRIPTS["arabic"][1], *_SCRIPTS["hebrew"][1])
+    return "rtl" if language.partition("-")[0] in right_to_left else "ltr"
 
 
 def find_base_direction(text: str, usual: str) -> str:
@@ -75,8 +84,8 @@ def isolate_text(text: str, around: str) -> str:
 
 def measure_reading(text: str) -> int:
     """The seconds that the text takes to read."""
-    unspaced = len(_UNSPACED.findall(text)) if not text.isascii() else 0
-    words = len(_UNSPACED.sub("", text).split() if unspaced else text.split())
+    unspaced = len(UNSPACED.findall(text)) if not text.isascii() else 0
+    words = len(UNSPACED.sub("", text).split() if unspaced else text.split())
     return round(60 * (words / WORDS_A_MINUTE + unspaced / CHARACTERS_A_MINUTE))
 
 

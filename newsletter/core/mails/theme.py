@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from newsletter.core.errors import TemplateError
-from newsletter.core.mails.templates import FRAME, STORY, TemplateFile, Templates
+from newsletter.core.mails.templates import FRAME, STORY, TemplateFile, Templates, find_host
 
 THEME = "theme.toml"
 FIRST_THEME = "brief"
@@ -32,13 +32,22 @@ def _check_family(family: str) -> str:
 
 
 def _check_image(address: str) -> str:
-    if address and not address.startswith("https://"):
+    if address and not (address.startswith("https://") and find_host(address)):
         raise ValueError("an image is loaded from an https address")
     return address
 
 
 Colour = Annotated[str, AfterValidator(_check_colour)]
 Family = Annotated[str, AfterValidator(_check_family)]
+
+
+_WORDS = {
+    "extra_forbidden": "there is no such key",
+    "missing": "it is missing, here and in every base",
+    "model_type": "it is a table of keys and values",
+    "string_type": "it is text in quotes",
+    "int_type": "it is a whole number",
+}
 
 
 class _Table(BaseModel):
@@ -132,12 +141,15 @@ def load_theme(templates: Templates, name: str) -> Theme:
     tables: list[tuple[TemplateFile, dict[str, Any]]] = []
     folders: list[str] = []
     while name:
-        if name in folders:
-            raise TemplateError(f"the theme {name!r} is its own base, by way of {' and '.join(folders)}")
-        file = _find_file(templates, name, folders)
+        file = _find_file(templates, name)
         folders.append(name)
         table = _read_toml(file)
         base = table.pop("base", FIRST_THEME if name != FIRST_THEME else "")
+        if base and (base not in list_themes(templates) or base in folders):
+            why = "a theme cannot be its own base" if base in folders else _list(templates)
+            raise TemplateError(f"{place_key(file, ('base',))}: base = {base!r}: {why}")
+        if odd := table.keys() & {"name", "folders"}:
+            raise TemplateError(f"{place_key(file, (min(odd),))}: {min(odd)}: there is no such key")
         tables.append((file, table))
         name = base
     said: dict[str, Any] = {"name": folders[0], "folders": tuple(folders)}
@@ -176,12 +188,15 @@ def place_key(file: TemplateFile, keys: tuple[str, ...]) -> str:
     return f"{file.path}, line {found}"
 
 
-def _find_file(templates: Templates, name: str, above: list[str]) -> TemplateFile:
+def _find_file(templates: Templates, name: str) -> TemplateFile:
     file = templates.get(f"{name}/{THEME}")
     if file is None:
-        whose = f", the base of {above[-1]!r}" if above else ""
-        raise TemplateError(f"there is no theme {name!r}{whose}; there are {', '.join(list_themes(templates))}")
+        raise TemplateError(f"there is no theme {name!r}; {_list(templates)}")
     return file
+
+
+def _list(templates: Templates) -> str:
+    return f"there are {', '.join(list_themes(templates))}"
 
 
 def _read_toml(file: TemplateFile) -> dict[str, Any]:
@@ -207,7 +222,7 @@ def _explain(error: ValidationError, tables: list[tuple[TemplateFile, dict[str, 
     keys = tuple(str(key) for key in first["loc"])
     file = next((file for file, table in tables if _says(table, keys)), tables[-1][0])
     value = f" = {first['input']!r}" if first["type"] != "missing" else ""
-    message = first["msg"].removeprefix("Value error, ")
+    message = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
     return TemplateError(f"{place_key(file, keys)}: {'.'.join(keys)}{value}: {message}")
 
 
