@@ -21,7 +21,7 @@ from newsletter.core.mails.viewing import Scheme, light_html
 
 ROOT = Path(__file__).parent.parent
 WIDTHS, BARE_WIDTHS = (320, 375, 640, 1024), (375, 1024)
-GAP, HEIGHT, QUALITY = 24, 2000, 25  # in lower quality the text begins to blur
+GAP, HEIGHT, QUALITY = 24, 1600, 25  # in lower quality the text begins to blur
 STYLE_ELEMENT = re.compile(r"<style\b.*?</style>", re.DOTALL | re.IGNORECASE)
 SHEET_STYLE = (
     f"body{{margin:0;padding:{GAP}px;display:flex;gap:{GAP}px;align-items:flex-start;width:max-content;background:#bbb}}"
@@ -105,6 +105,12 @@ def address_sheet(mail: Path, look: Look) -> str:
     return f"{mail.parent.name}/{mail.stem}-{look.name}.webp"
 
 
+def list_looks(mail: Path) -> list[Look]:
+    """The looks of a mail: without pictures it looks as ever where it has none."""
+    has_pictures = "<img" in mail.read_text(encoding="utf-8")
+    return [look for look in LOOKS if look.pictures or has_pictures]
+
+
 def write_readme(mails: Sequence[Path]) -> str:
     """The page that shows all sheets, small and linked."""
     text = (
@@ -116,7 +122,7 @@ def write_readme(mails: Sequence[Path]) -> str:
     for theme, group in groupby(mails, lambda mail: mail.parent.name):
         text += f"\n## {theme}\n"
         for mail in group:
-            text += f"\n### {mail.stem}, {theme}\n\n" + "".join(_show(mail, look) for look in LOOKS)
+            text += f"\n### {mail.stem}, {theme}\n\n" + "".join(_show(mail, look) for look in list_looks(mail))
     return text
 
 
@@ -142,7 +148,7 @@ def main() -> None:
         playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]) as browser,
     ):
         for mail in (mail for mail in mails if not options.names or mail.stem in options.names):
-            for look in LOOKS:
+            for look in list_looks(mail):
                 make_sheet(browser, mail, look, options.to / address_sheet(mail, look))
     (options.to / "README.md").write_text(write_readme(mails), encoding="utf-8")
 

@@ -57,8 +57,8 @@ class Marker:
 
     def cut(self, rendered: str, regions: Container[str], slot_octets: Mapping[str, int]) -> dict[str, Segments]:
         """The wanted regions by name, where they are; `main` is what stands in none."""
-        whole = len(re.findall(rf"{self._word}-(?:slot|begin|end)-[a-z0-9_]+-", rendered))
-        if whole != len(re.findall(self._word[:SEEN_LETTERS], rendered, re.IGNORECASE)):
+        whole = sum(rendered.count(f"{self._word}-{kind}-") for kind in ("slot", "begin", "end"))
+        if whole != rendered.lower().count(self._word[:SEEN_LETTERS]):
             raise TemplateError("a template changes a slot, which is put in later, as it is")
         found = re.split(rf"{self._word}-(slot|begin|end)-([a-z0-9_]+)-", rendered)
         pieces: dict[str, list[Piece]] = defaultdict(list)

@@ -31,6 +31,7 @@ _SCRIPTS = {
     "thai": (r"[\u0e00-\u0e7f]", ("th",)),
 }
 _LETTERS = {script: re.compile(letters) for script, (letters, _) in _SCRIPTS.items()}
+_NOT_LATIN = re.compile(r"[\u0370-\u1dff\u2e80-\uffff\U00010000-\U0010ffff]")
 _ADDRESS = re.compile(r"\S+://\S+|www\.\S+|\S+@\S+")
 _URDU = re.compile("[ٹڈڑںے]")
 _PERSIAN = re.compile("[پچژگ]")
@@ -42,7 +43,7 @@ def find_language(text: str, declared: str) -> str:
     """The language of a text that is declared to be in one: that, unless hardly a letter of it is written so."""
     sample = _ADDRESS.sub(" ", text[:MOST_CHARACTERS])
     primary = declared.partition("-")[0]
-    if sample.isascii() and primary not in _FOREIGN:
+    if primary not in _FOREIGN and not _NOT_LATIN.search(sample):
         return declared
     counts = Counter({script: len(letters.findall(sample)) for script, letters in _LETTERS.items()})
     if counts["kana"] and counts["kana"] * 20 > counts["han"]:
