@@ -135,7 +135,7 @@ def test_a_missing_file_or_block_is_named() -> None:
         Renderer({name: file for name, file in BUILTIN.items() if name != "story.txt.j2"})
     with pytest.raises(TemplateError, match=r"custom/brief/story\.mjml\.j2, line 1: it has no block 'group'"):
         Renderer(change("brief/story.mjml.j2", "{% block group %}", "{% block day %}"))
-    with pytest.raises(TemplateError, match="there is no template 'own.mjml.j2'"):
+    with pytest.raises(TemplateError, match=r"there is no template 'own\.mjml\.j2'"):
         compile_all(change("brief/frame.mjml.j2", "{{ parts.preheader() }}", "{% include 'own.mjml.j2' %}"))
 
 
