@@ -87,5 +87,5 @@ lock:
 	  --all-extras --group dev $(LOCKFLAGS) --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv dist demo .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist demo tests/judges/node_modules .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find newsletter tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -5,7 +5,6 @@ They are cut from a document built with the frame's own head, many stories from 
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 
@@ -13,14 +12,14 @@ from markupsafe import Markup, escape
 
 from newsletter.core.errors import TemplateError
 from newsletter.core.mails.chrome import Chrome, choose_chrome, chrome_languages, load_chrome
-from newsletter.core.mails.columns import shorten_text
 from newsletter.core.mails.editions import Edition
 from newsletter.core.mails.headers import check_sender, write_head, write_tail
 from newsletter.core.mails.lint import lint_templates
 from newsletter.core.mails.message import Links, Recipient, find_values
 from newsletter.core.mails.order import OTHER
 from newsletter.core.mails.parts import Frame, Sender, StoryParts, Words
-from newsletter.core.mails.quoted import Passage, Segments, clean_line, measure_octets
+from newsletter.core.mails.quoted import Passage, clean_line, measure_octets
+from newsletter.core.mails.sheet import Sheet, StorySource, cut_both, put_together
 from newsletter.core.mails.shortening import shorten_view
 from newsletter.core.mails.slots import MAIN, PERSON_SLOTS, REGIONS, SLOT_OCTETS, Marker
 from newsletter.core.mails.story_view import StoryView, view_story
@@ -38,7 +37,7 @@ from newsletter.core.mails.templates import (
     Templates,
     place_end,
 )
-from newsletter.core.mails.texts import ISOLATE_OCTETS, measure_reading
+from newsletter.core.mails.texts import ISOLATE_OCTETS
 from newsletter.core.mails.theme import FIRST_THEME, gather_theme, load_theme
 from newsletter.core.model import Story
 
@@ -55,20 +54,9 @@ __all__ = [
 
 LONG_OCTETS = 20_000
 """A story over this goes on in the web copy where a mail would be too large."""
-TEASER_COLUMNS = 200
 STORIES_IN_MEMORY = 1_000
 
 _SHELL = Sender(name="", from_name="", from_address="", base_url="", key_id="")
-_NOTHING = Segments()
-
-
-@dataclass(frozen=True, kw_only=True)
-class StorySource:
-    """A story before it is compiled, with the names of its topics and the day of its brief."""
-
-    story: Story
-    topics: tuple[str, ...]
-    day: date
 
 
 class Renderer:
@@ -118,7 +106,7 @@ class Renderer:
             )
             for template, raw in ((FRAME, True), (MAIL_TEXT, False))
         )
-        passages = _cut_both(
+        passages = cut_both(
             marker,
             text=text.rstrip() + "\n",
             html=self._engine.compile_mjml(html) + "\n",
@@ -169,7 +157,7 @@ class Renderer:
         chrome = choose_chrome(self._chromes, language)
         views = [view_story(source.story, source.topics, chrome) for source in sources]
         marker = Marker("stories", views, [source.day for source in sources], chrome)
-        sheet = _Sheet(marker)
+        sheet = Sheet(marker)
         for index, (source, view) in enumerate(zip(sources, views, strict=True)):
             slots = marker.mark_slots()
             html = self._render_story(STORY, view, chrome, slots)
@@ -183,11 +171,11 @@ class Renderer:
                     sheet.add_group(group, *(self._render_group(t, group, chrome) for t in (STORY, STORY_TEXT)))
         passages = self._cut_sheet(sheet, chrome)
         return [
-            _put_together(index, source, view, passages, sheet.groups, chrome.format_day(source.day))
+            put_together(index, source, view, passages, sheet.groups, chrome.format_day(source.day))
             for index, (source, view) in enumerate(zip(sources, views, strict=True))
         ]
 
-    def _cut_sheet(self, sheet: "_Sheet", chrome: Chrome) -> dict[str, Passage]:
+    def _cut_sheet(self, sheet: Sheet, chrome: Chrome) -> dict[str, Passage]:
         """Everything on the sheet by its name, cut from a document that has the frame around it."""
         shell = {
             **self._name_frame(chrome, _SHELL, ""),
@@ -197,7 +185,7 @@ class Renderer:
             "story_list": sheet.rows,
         }
         html = self._engine.compile_mjml(self._engine.render(FRAME, shell))
-        passages = _cut_both(sheet.marker, text=sheet.text, html=html, regions=sheet.names, slot_octets=SLOT_OCTETS)
+        passages = cut_both(sheet.marker, text=sheet.text, html=html, regions=sheet.names, slot_octets=SLOT_OCTETS)
         _refuse_slots(passages.values(), PERSON_SLOTS, self._templates, STORY)
         return passages
 
@@ -269,73 +257,6 @@ def _load_engine(files: tuple[tuple[str, TemplateFile], ...]) -> TemplateEngine:
     engine = TemplateEngine(dict(files))
     lint_templates(engine.trees, {name: file.path for name, file in files}, engine.environment)
     return engine
-
-
-class _Sheet:
-    """What is compiled at once: marked regions of stories and headings, by their names."""
-
-    def __init__(self, marker: Marker) -> None:
-        self.marker = marker
-        self.names: list[str] = []
-        self.groups: dict[str, str] = {}
-        self.headlines, self.rows, self.text = Markup(), Markup(), ""
-
-    def add(self, index: int, html: Mapping[str, str], text: Mapping[str, str], *, short: bool = False) -> None:
-        """A story whole, or in short: then without its headline."""
-        if not short:
-            name = self._name(HEADLINE, index)
-            self.headlines += self.marker.mark_region(name, html[HEADLINE])
-            self.text += self.marker.mark_region(name, text[HEADLINE])
-        for block in (STORY_BLOCK, LEAD):
-            if block in html:
-                self._add_rows(self._name(f"short_{block}" if short else block, index), html[block], text[STORY_BLOCK])
-
-    def add_group(self, group: str, html: str, text: str) -> None:
-        """The heading of a day or a topic."""
-        self.groups[group] = self._name(GROUP, len(self.groups))
-        self._add_rows(self.groups[group], html, text)
-
-    def _add_rows(self, name: str, html: str, text: str) -> None:
-        self.rows += self.marker.mark_region(name, html, raw=True)
-        self.text += self.marker.mark_region(name, text)
-
-    def _name(self, block: str, number: int) -> str:
-        self.names.append(f"{block}_{number}")
-        return self.names[-1]
-
-
-def _put_together(
-    index: int,
-    source: StorySource,
-    view: StoryView,
-    passages: Mapping[str, Passage],
-    groups: Mapping[str, str],
-    day: str,
-) -> StoryParts:
-    found = {name: passages.get(f"{name}_{index}") for name in (STORY_BLOCK, LEAD, "short_story", "short_lead")}
-    is_long = found["short_story"] is not None
-    return StoryParts(
-        title=view.title,
-        teaser=shorten_text(clean_line(next(iter(source.story.paragraphs), "")), TEASER_COLUMNS),
-        day=source.day,
-        headline=passages[f"{HEADLINE}_{index}"],
-        day_heading=passages[groups[day]],
-        story=found["short_story"] or passages[f"{STORY_BLOCK}_{index}"],
-        whole=found[STORY_BLOCK] if is_long else None,
-        lead=found["short_lead"] or found[LEAD],
-        whole_lead=found[LEAD] if is_long else None,
-        topics=source.topics,
-        topic_headings={name: passages[groups[name]] for name in source.topics or (OTHER,)},
-        seconds=measure_reading(f"{view.title} {source.story.text}"),
-        pictures=source.story.pictures,
-    )
-
-
-def _cut_both(
-    marker: Marker, *, text: str, html: str, regions: Sequence[str], slot_octets: Mapping[str, int]
-) -> dict[str, Passage]:
-    texts, htmls = marker.cut(text, regions, slot_octets), marker.cut(html, regions, slot_octets)
-    return {name: Passage(text=texts.get(name, _NOTHING), html=htmls.get(name, _NOTHING)) for name in regions}
 
 
 def _demand_slots(mail: Passage, templates: Templates) -> None:
