@@ -1,6 +1,7 @@
 """The API: it says what the books say, errors are problem documents, and no answer is other than described."""
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,16 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     house.service.database.close()
 
 
+def ask_around_cpython(ask: Callable[[], None]) -> None:
+    """CPython 3.11's parser may stumble where Hypothesis describes a lambda (gh-106905): then it is asked again."""
+    try:
+        ask()
+    except Exception as error:
+        if "AST constructor recursion depth mismatch" not in "".join(traceback.format_exception(error)):
+            raise
+        ask()
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_no_request_gets_an_answer_that_is_not_described(schema: Any, mode: GenerationMode) -> None:
     """Every address, asked as described and otherwise than described: no crash, and nothing that OpenAPI hides."""
@@ -170,7 +181,7 @@ def test_no_request_gets_an_answer_that_is_not_described(schema: Any, mode: Gene
             case.call_and_validate(headers=HEADERS, checks=CHECKS.get_all())
 
         try:
-            ask()
+            ask_around_cpython(ask)
         except Unsatisfiable:
             assert mode is GenerationMode.NEGATIVE  # nothing can be wrong about an address that takes nothing
         else:
