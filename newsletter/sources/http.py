@@ -70,17 +70,18 @@ def fetch(
     clock: Clock = time.monotonic,
     resolve: Resolver = resolve_host,
     what: str = "feed",
+    is_ours: bool = True,
 ) -> Fetched:
     """Fetch what an http or https address offers, or learn that it is as at `etag` or `last_modified`.
 
-    An address of this machine or its network is refused unless `allow_private`, or the address itself names it by its
-    IP address or as `localhost`. Blocks for `seconds` at most. Raises SourceError with `what` it is, the address, and
-    the reason.
+    An address of this machine or its network is refused unless `allow_private`, or the address is the operator's
+    (`is_ours`) and itself names it by its IP address or as `localhost`. Blocks for `seconds` at most. Raises SourceError
+    with `what` it is, the address, and the reason.
     """
     try:
         deadline = Deadline(seconds, clock)
         first = httpx2.URL(address)
-        own = {first.host} if is_plainly_local(first.host) else set()
+        own = {first.host} if is_ours and is_plainly_local(first.host) else set()
         backend = GuardedBackend(
             deadline=deadline, may_be_private=lambda host: allow_private or host in own, resolve=resolve
         )

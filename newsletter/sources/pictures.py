@@ -39,7 +39,7 @@ class PictureFetcher:
 
     def _fetch(self, address: str) -> Picture | None:
         try:
-            body = fetch(address, allow_private=self.allow_private, seconds=FETCH_SECONDS, what="picture").body or b""
+            body = self._ask(address)
         except SourceError as error:
             self.tell(f"{error}; mails link to it")
             return None
@@ -49,6 +49,11 @@ class PictureFetcher:
             self.tell(f"picture {address} {why}; mails link to it")
             return None
         return Picture(address=address, kind=kind, data=base64.b64encode(body).decode())
+
+    def _ask(self, address: str) -> bytes:
+        """The address is whoever wrote the story's, so it may not lead into our own network."""
+        allowed = self.allow_private
+        return fetch(address, allow_private=allowed, seconds=FETCH_SECONDS, what="picture", is_ours=False).body or b""
 
     def _bound(self, pictures: Iterable[Picture]) -> dict[str, Picture]:
         kept: dict[str, Picture] = {}
