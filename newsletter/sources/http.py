@@ -75,8 +75,9 @@ def fetch(
     """Fetch what an http or https address offers, or learn that it is as at `etag` or `last_modified`.
 
     An address of this machine or its network is refused unless `allow_private`, or the address is the operator's
-    (`is_ours`) and itself names it by its IP address or as `localhost`. Blocks for `seconds` at most. Raises SourceError
-    with `what` it is, the address, and the reason.
+    (`is_ours`) and itself names it by its IP address or as `localhost`. Blocks for `seconds` at most.
+
+    Raises SourceError with `what` it is, the address, and the reason.
     """
     try:
         deadline = Deadline(seconds, clock)
