@@ -58,9 +58,7 @@ REASONS = {
     "MJML's own rules, against other clients' habits": "ID selector; text-decoration; word-spacing",
     "becomes a <div>; the one inside has the background too": "<body> element",
     "who does not ask darkens by other rules, or not at all": "color-scheme CSS property; color-scheme meta tag",
-    "only how a screen reader names the wrapper, that it skips tables, and finds a landmark": (
-        "aria-label attribute; role attribute; HTML5 semantics"
-    ),
+    "only how a screen reader names the wrapper, and that it skips tables": "aria-label attribute; role attribute",
     "Gmail on the mobile web turns a mail with a text from right to left; the letters stay": "dir attribute; direction",
     "of the preheader, which is hidden in several ways, with letters of one pixel": "display:none; opacity; overflow",
     "of pictures, and there it is auto": "height property",
@@ -70,7 +68,7 @@ REASONS = {
     "the next font of the list is taken": "system-ui, ui-serif, ui-sans-serif, ui-rounded, ui-monospace",
     "`start` then is the left or right of the cell around, which MJML writes for the mail's language": "text-align",
     "what is missing is not used (reversed, `/`, ellipses, flex, rem, 650, in a cell, pictures, -1px, of a table)": (
-        "<ul>, <ol> and <dl>; background; border-radius; display; font-size; font-weight; lang attribute; list-style; "
+        "<ul>, <ol> and <dl>; background; border-radius; display; font-size; font-weight; lang attribute; "
         "margin; max-width"
     ),
 }
