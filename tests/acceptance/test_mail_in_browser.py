@@ -114,8 +114,10 @@ def look(workshop: Workshop, width: int, *flags: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.parametrize("theme", ["brief", "cards"])
 @pytest.mark.parametrize("width", [320, 640, 1024])
-def test_nothing_sticks_out_sideways_and_nothing_is_loaded(workshop: Workshop, width: int) -> None:
+def test_nothing_sticks_out_sideways_and_nothing_is_loaded(workshop: Workshop, width: int, theme: str) -> None:
+    workshop.configure(THEME=theme)
     workshop.write("briefs/2026-11-24-long.md", BRIEF)
     told = look(workshop, width)
     assert told["width"] == width
@@ -123,11 +125,13 @@ def test_nothing_sticks_out_sideways_and_nothing_is_loaded(workshop: Workshop, w
     assert told["h1"] == 1
     assert told["loads"] == 0
     assert all(text["right"] <= width for text in told["texts"])
-    assert min(text["size"] for text in told["texts"]) >= 14
+    assert min(text["size"] for text in told["texts"]) >= 16
 
 
+@pytest.mark.parametrize("theme", ["brief", "cards"])
 @pytest.mark.parametrize("flags", [(), (DARK,)], ids=["light", "dark"])
-def test_every_text_stands_out_from_its_background(workshop: Workshop, flags: tuple[str, ...]) -> None:
+def test_every_text_stands_out_from_its_background(workshop: Workshop, flags: tuple[str, ...], theme: str) -> None:
+    workshop.configure(THEME=theme)
     workshop.write("briefs/2026-11-24-long.md", BRIEF)
     told = look(workshop, 640, *flags)
     assert len(told["texts"]) > 20

@@ -4,6 +4,7 @@ import email
 import email.policy
 from base64 import b64decode
 from email.message import EmailMessage
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 from feed_server import FeedServer
@@ -12,6 +13,7 @@ from workshop import Workshop
 
 from newsletter.core.model import Block, BlockKind, Story
 from newsletter.sources.pictures import ISSUE_OCTETS, PICTURE_OCTETS, PictureFetcher, find_kind
+from newsletter.store import issues
 
 PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 
@@ -43,6 +45,27 @@ def test_a_picture_travels_with_the_mails_that_show_it(workshop: Workshop, caplo
     body = sent.data.partition(b"\r\n\r\n")[2]
     assert max(map(len, body.split(b"\r\n"))) <= 76
     assert workshop.run_raw("mail", "1-1") == sent.data
+
+
+def test_a_publication_that_was_killed_goes_on_without_the_pictures_server(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ada", "ben"):
+        workshop.run("subscribers", "add", f"{name}@example.org", "--topics", "*")
+    workshop.configure(EMBED_IMAGES="true", ALLOW_PRIVATE_FEEDS="true")
+    with FeedServer().running() as pages:
+        workshop.write("briefs/2026-11-25-one.md", f"# One\n\n## A comet\n\n![x]({pages.offer('/a.png', PNG)})\n")
+        with monkeypatch.context() as patch:
+            patch.setattr("newsletter.store.subscribers.PAGE", 1)
+            patch.setattr(
+                issues, "insert_page", Mock(wraps=issues.insert_page, side_effect=[DEFAULT, KeyboardInterrupt])
+            )
+            workshop.run("send", code=3)
+    with run_in_thread(SmtpServer()) as server:
+        workshop.use(server)
+        workshop.run("deliver")
+    assert sorted(mail.recipient for mail in server.mails) == ["ada@example.org", "ben@example.org"]
+    assert all(b"Content-Type: image/png" in mail.data for mail in server.mails)
 
 
 @pytest.mark.parametrize(
