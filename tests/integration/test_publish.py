@@ -307,11 +307,11 @@ def test_a_publication_that_was_killed_goes_on_where_it_stopped(
 
 
 def test_a_template_error_leaves_nothing_behind(tmp_path: Path) -> None:
-    broken = TEMPLATES["brief/story.mjml.j2"].text.replace("{{ story.title }}", "{{ story.blocks[9].text }}")
-    mine = TemplateFile(path="my/story.mjml.j2", text=broken)
-    with make_publisher(tmp_path, {"brief/story.mjml.j2": mine}) as publisher:
+    broken = TEMPLATES["headline.mjml.j2"].text.replace("{{ story.title }}", "{{ story.blocks[9].text }}")
+    mine = TemplateFile(path="my/headline.mjml.j2", text=broken)
+    with make_publisher(tmp_path, {"headline.mjml.j2": mine}) as publisher:
         sign_up(publisher.database, MONDAY, "a@x.org science")
-        with pytest.raises(TemplateError, match=r"my/story\.mjml\.j2"):
+        with pytest.raises(TemplateError, match=r"my/headline\.mjml\.j2"):
             publisher.publish(make_brief("one", MONDAY, make_story("Comet", "science")), now=MONDAY)
         with publisher.database.read() as conn:
             assert list(issues.list_issues(conn)) == []
